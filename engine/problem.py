@@ -1,0 +1,52 @@
+"""What every unlearning method is given and gives back: the one signature of `engine.methods`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor, nn
+
+from engine.workload import InstanceSet, Reporter, Workload
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model to change and the cells to remove from it; N training instances, T tasks.
+
+    The three matrices are bool [N, T] and disjoint: `retain` still teaches, `forget` is asked to go
+    now, `earlier` was forgotten by requests already honoured and must stay forgotten. A cell in none
+    of them never taught this model.
+    """
+
+    workload: Workload
+    model: nn.Module
+    """The parent's weights are loaded; a method changes them in place."""
+    train: InstanceSet
+    retain: Tensor
+    forget: Tensor
+    earlier: Tensor
+    calibration: InstanceSet
+    """The half of the validation split that a method may look at; the audit judges by the other."""
+    settings: Mapping[str, JsonValue]
+    """What the caller overrides; a method refuses a name that it does not know."""
+    generator: torch.Generator
+    """The only source of randomness, on the CPU."""
+    seed: int
+    device: torch.device
+    progress: Reporter
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method did to `Problem.model`."""
+
+    settings: dict[str, JsonValue]
+    """Every constant in force, given or derived from the model's own statistics."""
+    gradient_evaluations: int
+    """Instances whose gradient was taken, each counted once a pass."""
+    notes: tuple[str, ...] = ()
+
+
+Method = Callable[[Problem], Outcome]
+"""Raises `EngineError` with one clear sentence when it cannot go on."""
