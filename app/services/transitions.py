@@ -1,0 +1,83 @@
+"""The only way a state changes: checked against the tables of `app.states`, told to the ledger."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import Session
+
+from app import ledger
+from app.db import database_now
+from app.states import (
+    JOB,
+    REQUEST,
+    VERSION,
+    IllegalTransition,
+    JobState,
+    RequestState,
+    VersionState,
+)
+from app.tables import DeletionRequest, Job, Version
+
+S = TypeVar("S", bound=StrEnum)
+
+
+def move_request(
+    session: Session,
+    request: DeletionRequest,
+    to: RequestState,
+    *,
+    actor: str,
+    reason: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> None:
+    """Change a request's state; people read `reason` beside it. Raises IllegalTransition."""
+    told = _move(session, request, REQUEST, RequestState(request.state), to, payload, reason)
+    request.state_reason = reason
+    request.revision += 1
+    request.updated_at = database_now(session)
+    ledger.append(session, request.tenant_id, f"request.{to}", request.id, actor, told)
+
+
+def move_job(
+    session: Session,
+    job: Job,
+    to: JobState,
+    *,
+    actor: str,
+    reason: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> None:
+    """Change a job's state. Raises IllegalTransition."""
+    told = _move(session, job, JOB, JobState(job.state), to, payload, reason)
+    ledger.append(session, job.tenant_id, f"job.{to}", job.id, actor, told)
+
+
+def move_version(
+    session: Session,
+    version: Version,
+    to: VersionState,
+    *,
+    actor: str,
+    reason: str | None = None,
+    payload: Mapping[str, Any] | None = None,
+) -> None:
+    """Change a version's state. Raises IllegalTransition."""
+    told = _move(session, version, VERSION, VersionState(version.state), to, payload, reason)
+    ledger.append(session, version.tenant_id, f"version.{to}", version.id, actor, told)
+
+
+def _move(
+    session: Session,
+    row: DeletionRequest | Job | Version,
+    machine: Mapping[S, frozenset[S]],
+    now: S,
+    to: S,
+    payload: Mapping[str, Any] | None,
+    reason: str | None,
+) -> dict[str, Any]:
+    if to not in machine[now]:
+        raise IllegalTransition(f"{row.__tablename__.rstrip('s')} {row.id}", now, to)
+    row.state = to
+    session.flush()
+    return {"from": now, **({"reason": reason} if reason else {}), **(payload or {})}

@@ -1,0 +1,78 @@
+"""Every knob of the service and the worker, read from `EXPUNGE_*`."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The embedded default is SQLite, a local folder and the loop without a broker."""
+
+    model_config = SettingsConfigDict(env_prefix="EXPUNGE_", extra="ignore")
+
+    state_dir: Path = Path(".expunge")
+    """Where the defaults below live."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty means `expunge.db` in `state_dir`."""
+    storage_dir: Path | None = None
+    """Content-addressed files; empty means `files` in `state_dir`."""
+    signing_key_file: Path | None = None
+    """Ed25519 private key, PEM; made at first use where it is absent."""
+    api_key_pepper_file: Path | None = None
+    """Secret that keys the hashes of API keys; made at first use where it is absent."""
+    broker_url: str | None = None
+    """Redis URL of Celery's broker; without it workers poll the database."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    public_url: str | None = None
+    """How the outside reaches the service, for links in receipts."""
+    max_body_bytes: int = Field(1_000_000, gt=0)
+    """Of a JSON body; uploads have their own limit."""
+    max_upload_bytes: int = Field(20_000_000_000, gt=0)
+
+    lease_seconds: float = Field(60, gt=0)
+    heartbeat_seconds: float = Field(15, gt=0)
+    poll_seconds: float = Field(0.5, gt=0)
+    """How often an idle loop looks for work."""
+    max_attempts: int = Field(3, ge=1)
+    job_time_limit_seconds: float = Field(24 * 3600, gt=0)
+    torch_threads: int | None = Field(None, ge=1)
+    device: str = "cpu"
+
+    @field_validator("database_url")
+    @classmethod
+    def _use_psycopg(cls, url: str) -> str:
+        """`postgresql://` names no driver; ours is psycopg 3."""
+        for scheme in ("postgresql://", "postgres://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'expunge.db'}"
+
+    @property
+    def storage(self) -> Path:
+        """The folder of content-addressed files."""
+        return self.storage_dir or self.state_dir / "files"
+
+    @property
+    def signing_key(self) -> Path:
+        """The file of the receipts' private key."""
+        return self.signing_key_file or self.state_dir / "signing-key.pem"
+
+    @property
+    def api_key_pepper(self) -> Path:
+        """The file of the API keys' pepper."""
+        return self.api_key_pepper_file or self.state_dir / "api-key-pepper"
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

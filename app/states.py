@@ -1,0 +1,100 @@
+"""The state machines, as data: what may follow what."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class RequestState(StrEnum):
+    """The life of a deletion request."""
+
+    RECEIVED = "received"
+    AWAITING_APPROVAL = "awaiting_approval"
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    VERIFYING = "verifying"
+    COMPLETED = "completed"
+    COMPLETED_WITH_EXCEPTIONS = "completed_with_exceptions"
+    """Done, but the cells named in `exceptions` did not meet the thresholds."""
+    FAILED = "failed"
+    DENIED = "denied"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Nobody approved it before it was due."""
+
+
+class JobState(StrEnum):
+    """The life of one engine run."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    """A worker has claimed it and starts the engine."""
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class VersionState(StrEnum):
+    """The life of a set of weights."""
+
+    STAGED = "staged"
+    """Written, but its audit could not decide: somebody must."""
+    VERIFIED = "verified"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    PURGED = "purged"
+
+
+R, J, V = RequestState, JobState, VersionState
+
+REQUEST: Mapping[RequestState, frozenset[RequestState]] = {
+    R.RECEIVED: frozenset(
+        {R.AWAITING_APPROVAL, R.QUEUED, R.COMPLETED, R.COMPLETED_WITH_EXCEPTIONS}
+    ),
+    R.AWAITING_APPROVAL: frozenset({R.QUEUED, R.DENIED, R.CANCELLED, R.EXPIRED}),
+    R.QUEUED: frozenset({R.IN_PROGRESS, R.CANCELLED, R.FAILED}),
+    R.IN_PROGRESS: frozenset({R.VERIFYING, R.QUEUED, R.FAILED, R.CANCELLED}),
+    R.VERIFYING: frozenset(
+        {R.COMPLETED, R.COMPLETED_WITH_EXCEPTIONS, R.QUEUED, R.FAILED, R.CANCELLED}
+    ),
+    R.COMPLETED: frozenset(),
+    R.COMPLETED_WITH_EXCEPTIONS: frozenset({R.QUEUED}),
+    R.FAILED: frozenset({R.QUEUED}),
+    R.DENIED: frozenset(),
+    R.CANCELLED: frozenset(),
+    R.EXPIRED: frozenset(),
+}
+
+JOB: Mapping[JobState, frozenset[JobState]] = {
+    J.QUEUED: frozenset({J.LEASED, J.CANCELLED}),
+    J.LEASED: frozenset({J.RUNNING, J.QUEUED, J.CANCELLING, J.FAILED}),
+    J.RUNNING: frozenset({J.SUCCEEDED, J.FAILED, J.QUEUED, J.CANCELLING}),
+    J.CANCELLING: frozenset({J.CANCELLED}),
+    J.SUCCEEDED: frozenset(),
+    J.FAILED: frozenset(),
+    J.CANCELLED: frozenset(),
+}
+
+VERSION: Mapping[VersionState, frozenset[VersionState]] = {
+    V.STAGED: frozenset({V.VERIFIED, V.REJECTED}),
+    V.VERIFIED: frozenset({V.SUPERSEDED}),
+    V.REJECTED: frozenset({V.PURGED}),
+    V.SUPERSEDED: frozenset({V.VERIFIED, V.PURGED}),
+    V.PURGED: frozenset(),
+}
+
+ACTIVE_JOB = frozenset({J.LEASED, J.RUNNING, J.CANCELLING})
+"""At most one job of a model is in one of these."""
+FINISHED_REQUEST = frozenset(state for state, after in REQUEST.items() if not after - {R.QUEUED})
+"""Nothing more happens to it by itself; some may still be retried."""
+FINISHED_JOB = frozenset(state for state, after in JOB.items() if not after)
+
+
+class IllegalTransition(Exception):
+    """A state was asked to become one that may not follow it."""
+
+    def __init__(self, entity: str, now: str, asked: str) -> None:
+        super().__init__(f"{entity} is {now} and cannot become {asked}")
+        self.now = now
+        self.asked = asked

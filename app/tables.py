@@ -1,0 +1,406 @@
+"""The tables, typed. Request, job, attempt, version and receipt are five different rows."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from app.db import UtcDateTime
+
+_Json = JSON().with_variant(JSONB(), "postgresql")
+_BigKey = BigInteger().with_variant(Integer(), "sqlite")
+JsonObject = dict[str, Any]
+
+DEFAULT_TENANT = "ten_default"
+
+
+class Base(DeclarativeBase):
+    """Constraint names are fixed, so that migrations can name them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads it as a plain class attribute)
+        datetime: UtcDateTime(),
+        JsonObject: _Json,
+        list[str]: _Json,
+        list[JsonObject]: _Json,
+    }
+
+
+class Tenant(Base):
+    """A controller: the owner of models."""
+
+    __tablename__ = "tenants"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """A caller's credential; only its keyed hash is kept."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Model(Base):
+    """A named network under management."""
+
+    __tablename__ = "models"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    workload: Mapped[str] = mapped_column(String(100))
+    workload_options: Mapped[JsonObject]
+    policy: Mapped[JsonObject]
+    """`app.schemas.models.Policy`, as JSON."""
+    description: Mapped[JsonObject | None]
+    """`engine.spec.WorkloadDescription`, written by the describe job."""
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    archived_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "uq_models_tenant_id_name",
+            "tenant_id",
+            "name",
+            unique=True,
+            sqlite_where=text("archived_at IS NULL"),
+            postgresql_where=text("archived_at IS NULL"),
+        ),
+    )
+
+
+class Version(Base):
+    """Immutable weights of a model, with one parent; a root was registered by the owner."""
+
+    __tablename__ = "versions"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    number: Mapped[int]
+    """1, 2, 3... within the model."""
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("versions.id"))
+    root_id: Mapped[str] = mapped_column(String(40))
+    """The registered ancestor that owns the manifest; its own id for a root."""
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    """The job that made it: a job makes at most one version, however often it is attempted."""
+    state: Mapped[str] = mapped_column(String(20))
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    weights_size: Mapped[int] = mapped_column(BigInteger)
+    training_seconds: Mapped[float | None]
+    method: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("model_id", "number"),)
+
+
+class Alias(Base):
+    """A movable name for a version of a model."""
+
+    __tablename__ = "aliases"
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"))
+    revision: Mapped[int] = mapped_column(default=1)
+    moved_at: Mapped[datetime]
+
+
+class Instance(Base):
+    """A line of a root version's manifest: a training record and the tasks it teaches."""
+
+    __tablename__ = "instances"
+    pk: Mapped[int] = mapped_column(_BigKey, primary_key=True, autoincrement=True)
+    root_id: Mapped[str] = mapped_column(ForeignKey("versions.id"))
+    instance_id: Mapped[str] = mapped_column(String(512))
+    subject: Mapped[str | None] = mapped_column(String(512))
+    digest: Mapped[str | None] = mapped_column(String(64))
+    tasks: Mapped[list[str]]
+
+    __table_args__ = (
+        UniqueConstraint("root_id", "instance_id"),
+        Index("ix_instances_root_id_subject", "root_id", "subject"),
+    )
+
+
+class ForgottenCell(Base):
+    """A version forgot this (instance, task); so have its descendants."""
+
+    __tablename__ = "forgotten_cells"
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"), primary_key=True)
+    instance_pk: Mapped[int] = mapped_column(ForeignKey("instances.pk"), primary_key=True)
+    task: Mapped[str] = mapped_column(String(100), primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
+
+
+class DeletionRequest(Base):
+    """Instances x tasks of one model, to be forgotten."""
+
+    __tablename__ = "deletion_requests"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    root_id: Mapped[str] = mapped_column(ForeignKey("versions.id"))
+    """Whose manifest its instances were resolved against."""
+    state: Mapped[str] = mapped_column(String(30))
+    state_reason: Mapped[str | None] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(String(10))
+    """`full` (all tasks) or `partial`."""
+    tasks: Mapped[list[str]]
+    subjects: Mapped[list[str]]
+    instance_count: Mapped[int]
+    unknown_instances: Mapped[list[str]]
+    """Named but not in the manifest, where the caller said to skip those."""
+    reason: Mapped[str | None] = mapped_column(String(200))
+    external_id: Mapped[str | None] = mapped_column(String(200))
+    priority: Mapped[str] = mapped_column(String(10))
+    received_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    extended: Mapped[bool] = mapped_column(default=False)
+    exceptions: Mapped[list[JsonObject]]
+    """The cells that did not meet the thresholds: task, verdict, reason."""
+    version_id: Mapped[str | None] = mapped_column(ForeignKey("versions.id"))
+    """The version in which it was carried out."""
+    created_by: Mapped[str] = mapped_column(String(100))
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    instances: Mapped[list[Instance]] = relationship(secondary="request_instances", lazy="raise")
+
+    __table_args__ = (
+        Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
+        Index("ix_deletion_requests_model_id_state", "model_id", "state"),
+        Index("ix_deletion_requests_tenant_id_external_id", "tenant_id", "external_id"),
+    )
+
+
+class RequestInstance(Base):
+    """Which instances a request names, after its subjects were resolved."""
+
+    __tablename__ = "request_instances"
+    request_id: Mapped[str] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
+    instance_pk: Mapped[int] = mapped_column(ForeignKey("instances.pk"), primary_key=True)
+
+    __table_args__ = (Index("ix_request_instances_instance_pk", "instance_pk"),)
+
+
+class Job(Base):
+    """One engine run. SQL is the queue: this row is what workers claim."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    kind: Mapped[str] = mapped_column(String(10))
+    """`unlearn` or `describe`."""
+    state: Mapped[str] = mapped_column(String(20))
+    priority: Mapped[int] = mapped_column(default=0)
+    """Larger goes first; among equals, due first."""
+    due_at: Mapped[datetime | None]
+    not_before: Mapped[datetime]
+    """When the coalescing window closes."""
+    parent_version_id: Mapped[str | None] = mapped_column(String(40))
+    """Fixed at the claim: the version that the promotion alias then names."""
+    method: Mapped[str | None] = mapped_column(String(100))
+    seed: Mapped[int]
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    lease_expires_at: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    """Grows by one at each claim; a write with an older one changes nothing."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    progress: Mapped[JsonObject | None]
+    """`engine.spec.Progress` without its event name."""
+    cost: Mapped[JsonObject | None]
+    """seconds, gradient_evaluations, training_seconds, share_of_retraining."""
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    requests: Mapped[list[DeletionRequest]] = relationship(secondary="job_requests", lazy="raise")
+
+    __table_args__ = (
+        Index(
+            "uq_jobs_active_model",
+            "model_id",
+            unique=True,
+            sqlite_where=text("state IN ('leased', 'running', 'cancelling')"),
+            postgresql_where=text("state IN ('leased', 'running', 'cancelling')"),
+        ),
+        Index("ix_jobs_state_priority_due_at", "state", "priority", "due_at"),
+        Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
+        Index("ix_jobs_model_id_state", "model_id", "state"),
+    )
+
+
+class JobRequest(Base):
+    """Which requests a job serves; a retried request is served by several jobs in turn."""
+
+    __tablename__ = "job_requests"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
+
+    __table_args__ = (Index("ix_job_requests_request_id", "request_id"),)
+
+
+class Attempt(Base):
+    """One worker's claim on a job."""
+
+    __tablename__ = "attempts"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    fence: Mapped[int]
+    worker: Mapped[str] = mapped_column(String(200))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    """succeeded, failed, cancelled, or lost (its lease ran out)."""
+    error: Mapped[str | None] = mapped_column(Text)
+    log: Mapped[str | None] = mapped_column(Text)
+    """The tail of what the engine wrote to standard error."""
+
+    __table_args__ = (UniqueConstraint("job_id", "fence"),)
+
+
+class Audit(Base):
+    """The measurements of one version against the requests that it must satisfy."""
+
+    __tablename__ = "audits"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"), unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    verdict: Mapped[str] = mapped_column(String(20))
+    report: Mapped[JsonObject]
+    """`engine.spec.AuditReport`."""
+    settings: Mapped[JsonObject]
+    """Every constant the method ended up with."""
+    created_at: Mapped[datetime]
+
+
+class Receipt(Base):
+    """The signed statement of what was done for a request."""
+
+    __tablename__ = "receipts"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    request_id: Mapped[str] = mapped_column(ForeignKey("deletion_requests.id"), index=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"))
+    envelope: Mapped[str] = mapped_column(Text)
+    """The DSSE envelope, byte for byte as it was signed."""
+    cells_salt: Mapped[bytes] = mapped_column(LargeBinary(32))
+    """With it one can show that a cell is in the receipt; without it nobody can guess."""
+    created_at: Mapped[datetime]
+
+
+class LedgerHead(Base):
+    """The newest event of a tenant's chain; locked by whoever appends."""
+
+    __tablename__ = "ledger_heads"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class LedgerEvent(Base):
+    """One link of a tenant's append-only chain."""
+
+    __tablename__ = "ledger_events"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """1, 2, 3... without a gap."""
+    kind: Mapped[str] = mapped_column(String(60))
+    entity_id: Mapped[str] = mapped_column(String(40))
+    body: Mapped[str] = mapped_column(Text)
+    """Canonical JSON of what is hashed: seq, at, kind, entity, actor, payload."""
+    prev_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+    __table_args__ = (Index("ix_ledger_events_entity_id_seq", "entity_id", "seq"),)
+
+
+class OutboxMessage(Base):
+    """A doorbell to be rung: written with the state it tells of, published by the relay."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(_BigKey, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(
+            "ix_outbox_unpublished",
+            "id",
+            sqlite_where=text("published_at IS NULL"),
+            postgresql_where=text("published_at IS NULL"),
+        ),
+    )
+
+
+class IdempotencyKey(Base):
+    """The first answer to a POST, kept for whoever asks again."""
+
+    __tablename__ = "idempotency_keys"
+    caller: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """sha256 of method, path and body."""
+    status: Mapped[int | None]
+    """None while the first one is still running."""
+    headers: Mapped[JsonObject | None]
+    body: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Download(Base):
+    """Who took which file of which version (GDPR Art. 19: recipients are to be told)."""
+
+    __tablename__ = "downloads"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"), index=True)
+    file: Mapped[str] = mapped_column(String(100))
+    principal: Mapped[str] = mapped_column(String(100))
+    at: Mapped[datetime]
+
+
+class Worker(Base):
+    """A live worker and the workloads it has installed."""
+
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    workloads: Mapped[list[str]]
+    methods: Mapped[list[str]]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

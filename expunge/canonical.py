@@ -1,0 +1,16 @@
+"""One byte string for one JSON value, so that hashes and signatures can be checked anywhere.
+
+Sorted keys, no white space, UTF-8: RFC 8785 for what the ledger and the receipts hold (strings,
+integers, booleans, null, arrays, objects, and finite floats in Python's shortest form).
+"""
+
+import json
+from typing import Any
+
+
+def canonical_json(value: Any) -> bytes:
+    """The canonical bytes of `value`; raises ValueError for NaN and infinities."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
