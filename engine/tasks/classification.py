@@ -26,9 +26,7 @@ class Classification:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy in nats, [B]; 0 where there is no label."""
-        return functional.cross_entropy(
-            output, target, ignore_index=UNLABELLED, reduction="none"
-        )
+        return functional.cross_entropy(output, target, ignore_index=UNLABELLED, reduction="none")
 
     def new_metric(self) -> ConfusionMetric:
         """An empty accumulator of `metric_name`."""

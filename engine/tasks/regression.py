@@ -24,7 +24,7 @@ class MeanAbsoluteError(MeanMetric):
 
 @dataclass(frozen=True)
 class Regression:
-    """Standardised predictions [B] against targets [B] in the owner's units; NaN stands for none."""
+    """Standardised predictions [B] against targets [B] in the owner's units; NaN is none."""
 
     name: str
     mean: float

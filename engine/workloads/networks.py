@@ -17,7 +17,7 @@ class MultiTaskMLP(nn.Module):
     def __init__(
         self, features: int, hidden: Sequence[int], heads: Mapping[str, tuple[int, ...]]
     ) -> None:
-        """Hidden layers of these widths, ReLU after each; `heads` gives each task's output shape."""
+        """Hidden layers of these widths, each with a ReLU; `heads` as for `VectorHeads`."""
         super().__init__()
         layers: list[nn.Module] = []
         for width in hidden:

@@ -1,6 +1,7 @@
 """Instances that fit in memory: one tensor of inputs and one of targets a task."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -58,10 +59,9 @@ class TensorInstances:
         for name, length in lengths.items():
             if length != count:
                 raise WorkloadError(f"{count} instance ids but {length} {name}")
-        if len(set(self.ids)) != count:
-            seen: set[str] = set()
-            twice = next(i for i in self.ids if i in seen or seen.add(i))
-            raise WorkloadError(f"instance id {twice!r} occurs more than once")
+        twice = [name for name, times in Counter(self.ids).items() if times > 1]
+        if twice:
+            raise WorkloadError(f"instance id {twice[0]!r} occurs more than once")
         object.__setattr__(self, "digests", content_digests(self.inputs, self.targets))
 
     def __len__(self) -> int:
