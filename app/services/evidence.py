@@ -1,0 +1,119 @@
+"""Signed receipts: an in-toto statement in a DSSE envelope, kept byte for byte as it was signed."""
+
+import secrets
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import database_now
+from app.ids import new_id
+from app.merkle import cells_root
+from app.schemas.models import Policy
+from app.schemas.receipts import (
+    Digest,
+    ReceiptAudit,
+    ReceiptPredicate,
+    ReceiptRequest,
+    ReceiptVersion,
+    Statement,
+    Subject,
+)
+from app.services.cells import cells_of
+from app.signing import Signer
+from app.tables import DeletionRequest, Model, Receipt, Version
+from engine.spec import CellAudit, JobResult, Verdict
+from expunge.canonical import canonical_json
+from expunge.dsse import IN_TOTO, envelope
+
+
+def issue_receipt(
+    session: Session,
+    request: DeletionRequest,
+    version: Version,
+    result: JobResult,
+    signer: Signer,
+) -> Receipt:
+    """The receipt of a request that has just reached its outcome, in the caller's transaction.
+
+    Call it after the version and the request were moved to their last states, which it states.
+    """
+    salt = secrets.token_bytes(32)
+    cells = [(instance.instance_id, task) for instance, task in cells_of(session, request)]
+    now = database_now(session)
+    model = session.get_one(Model, version.model_id)
+    parent = session.get(Version, version.parent_id) if version.parent_id else None
+    audited = tuple(cell for cell in result.audit.cells if cell.request_id == request.id)
+    statement = Statement(
+        subject=(
+            Subject(
+                name=f"{model.name}/{version.id}/weights.safetensors",
+                digest=Digest(sha256=version.weights_sha256),
+            ),
+        ),
+        predicate=ReceiptPredicate(
+            request=ReceiptRequest(
+                id=request.id,
+                external_id=request.external_id,
+                reason=request.reason,
+                received_at=request.received_at,
+                due_at=request.due_at,
+                completed_at=now,
+                outcome=request.state,
+                scope=request.scope,
+                tasks=tuple(request.tasks),
+                instance_count=request.instance_count,
+                unknown_instance_count=len(request.unknown_instances),
+                cells_count=len(cells),
+                cells_digest=cells_root(salt, cells),
+            ),
+            model=model.name,
+            parent=_named(parent) if parent else None,
+            version=_named(version),
+            version_state=version.state,
+            job=result.job_id,
+            method=result.method,
+            settings=result.settings,
+            seed=result.seed,
+            audit=ReceiptAudit(
+                verdict=_verdict(audited),
+                cells=audited,
+                reference=result.audit.reference,
+                confidence=Policy.model_validate(model.policy).thresholds.confidence,
+                notes=result.audit.notes,
+            ),
+            versions=result.versions,
+        ),
+    )
+    payload = canonical_json(statement.model_dump(mode="json", by_alias=True))
+    signed = envelope(IN_TOTO, payload, signer.key_id, signer.sign)
+    receipt = Receipt(
+        id=new_id("rcp"),
+        tenant_id=request.tenant_id,
+        request_id=request.id,
+        version_id=version.id,
+        envelope=canonical_json(signed).decode(),
+        cells_salt=salt,
+        created_at=now,
+    )
+    session.add(receipt)
+    session.flush()
+    return receipt
+
+
+def receipt_of(session: Session, request_id: str) -> Receipt | None:
+    """A request's newest receipt; a retried request has one for each time it was carried out."""
+    return session.scalar(
+        select(Receipt).where(Receipt.request_id == request_id).order_by(Receipt.id.desc()).limit(1)
+    )
+
+
+def _named(version: Version) -> ReceiptVersion:
+    return ReceiptVersion(version=version.id, sha256=version.weights_sha256)
+
+
+def _verdict(cells: tuple[CellAudit, ...]) -> Verdict:
+    """The worst of a request's cells; nothing measured decides nothing."""
+    verdicts = {cell.verdict for cell in cells}
+    if "fail" in verdicts:
+        return "fail"
+    return "pass" if verdicts == {"pass"} else "inconclusive"

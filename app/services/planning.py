@@ -1,0 +1,116 @@
+"""Requests become jobs: those of one model that wait together share one engine run.
+
+SQL is the queue. A request joins the model's queued job for as long as no worker has claimed it;
+otherwise it opens the next one. The outbox row beside a new job is only the doorbell.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from app import ledger
+from app.db import database_now
+from app.ids import new_id
+from app.schemas.models import Policy
+from app.services.transitions import move_request
+from app.states import JobState, RequestState
+from app.tables import DeletionRequest, Job, JobRequest, Model, OutboxMessage
+
+PRIORITY = {"low": -1, "normal": 0, "high": 1}
+"""A request's priority as its job's; a job takes the highest of its requests."""
+
+
+def lock_queue(session: Session, model_id: str, root_id: str) -> Job | None:
+    """The model's queued job that a request against this root may join, if there is one.
+
+    Locks the model's row, so that two requests cannot both find no job and open two, and the job's,
+    so that no worker claims it before the caller commits. Call it before the first ledger event:
+    workers lock the job first and the ledger second. (Key-share locks let rows that refer to the
+    model be inserted meanwhile.)
+    """
+    session.execute(select(Model.id).where(Model.id == model_id).with_for_update(key_share=True))
+    same_root = (
+        exists()
+        .where(JobRequest.job_id == Job.id)
+        .where(JobRequest.request_id == DeletionRequest.id, DeletionRequest.root_id == root_id)
+    )
+    return session.scalar(
+        select(Job)
+        .where(
+            Job.model_id == model_id,
+            Job.state == JobState.QUEUED,
+            Job.kind == "unlearn",
+            same_root,
+        )
+        .order_by(Job.id)
+        .limit(1)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:
+    """Join or open the model's queued job and move the request to `queued`.
+
+    Job, request, ledger events and doorbell are written in the caller's transaction. Raises
+    IllegalTransition.
+    """
+    job = lock_queue(session, request.model_id, request.root_id)
+    if job is None:
+        job = _open_job(session, request, actor)
+    else:
+        job.priority = max(job.priority, PRIORITY[request.priority])
+        job.due_at = min(job.due_at, request.due_at) if job.due_at else request.due_at
+    if session.get(JobRequest, (job.id, request.id)) is None:
+        session.add(JobRequest(job_id=job.id, request_id=request.id))
+    move_request(session, request, RequestState.QUEUED, actor=actor, payload={"job": job.id})
+    return job
+
+
+def describe(session: Session, model: Model, actor: str) -> Job:
+    """Queue the run that asks a model's workload what its network and tasks look like."""
+    now = database_now(session)
+    job = Job(
+        id=new_id("job"),
+        tenant_id=model.tenant_id,
+        model_id=model.id,
+        kind="describe",
+        state=JobState.QUEUED,
+        priority=PRIORITY["high"],
+        not_before=now,
+        seed=0,
+        created_at=now,
+    )
+    _add(session, job, actor)
+    return job
+
+
+def _open_job(session: Session, request: DeletionRequest, actor: str) -> Job:
+    model = session.get_one(Model, request.model_id)
+    policy = Policy.model_validate(model.policy)
+    now = database_now(session)
+    job_id = new_id("job")
+    job = Job(
+        id=job_id,
+        tenant_id=request.tenant_id,
+        model_id=request.model_id,
+        kind="unlearn",
+        state=JobState.QUEUED,
+        priority=PRIORITY[request.priority],
+        due_at=request.due_at,
+        not_before=now + timedelta(seconds=policy.window_seconds),
+        method=policy.method,
+        seed=int(job_id[-7:], 16),  # the id's end is random, so the seed is, and it is on record
+        created_at=now,
+    )
+    _add(session, job, actor)
+    return job
+
+
+def _add(session: Session, job: Job, actor: str) -> None:
+    session.add(job)
+    session.flush()
+    session.add(OutboxMessage(job_id=job.id, created_at=job.created_at))
+    told = {"kind": job.kind, "model": job.model_id}
+    ledger.append(session, job.tenant_id, f"job.{JobState.QUEUED}", job.id, actor, told)
