@@ -145,20 +145,21 @@ def _train(arguments: argparse.Namespace) -> None:
         return
     print(f"\n{training.seconds:.1f} s, {training.gradient_evaluations} gradient evaluations")
     for task, value in training.validation.items():
-        print(f"  {task}: {workload.tasks[task].metric_name} {value:.4g} on validation data")
+        shown = "not defined" if value is None else f"{value:.4g}"
+        print(f"  {task}: {workload.tasks[task].metric_name} {shown} on validation data")
     print(f"written to {arguments.out}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from engine.checkpoint import load_weights
-    from engine.evaluate import evaluate
     from engine.registry import load_workload
+    from engine.train import split_metrics
 
     _set_threads(arguments.threads)
     workload = load_workload(arguments.workload, _options(arguments.options))
     model = workload.build_model()
     load_weights(model, arguments.weights)
-    _print_line(evaluate(workload, model, workload.instances("test")))
+    _print_line(split_metrics(workload, model, "test"))
 
 
 def _workloads(arguments: argparse.Namespace) -> None:

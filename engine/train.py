@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from engine.checkpoint import write_weights
-from engine.evaluate import evaluate
+from engine.evaluation import metrics
 from engine.spec import WEIGHTS_FILE, ManifestEntry
-from engine.workload import InstanceSet, Reporter, Workload
+from engine.workload import InstanceSet, Reporter, Split, Workload
 
 MANIFEST_FILE = "manifest.jsonl"
 TRAINING_FILE = "training.json"
@@ -29,8 +30,8 @@ class Training:
     weights_sha256: str
     weights_size: int
     instances: int
-    validation: dict[str, float]
-    """Each task's metric on the validation split."""
+    validation: dict[str, float | None]
+    """Each task's metric on the validation split; None where it is not defined."""
 
 
 def manifest_entries(workload: Workload, instances: InstanceSet) -> list[ManifestEntry]:
@@ -45,6 +46,14 @@ def manifest_entries(workload: Workload, instances: InstanceSet) -> list[Manifes
         )
         for row, cells in enumerate(instances.supervision.tolist())
     ]
+
+
+def split_metrics(workload: Workload, model: nn.Module, split: Split) -> dict[str, float | None]:
+    """Each task's metric over a whole split, in the metric's own units."""
+    instances = workload.instances(split)
+    device = next(model.parameters()).device
+    (values,) = metrics(workload, model, instances, [instances.supervision], device)
+    return dict(zip(workload.tasks, values, strict=True))
 
 
 def train_from_scratch(workload: Workload, seed: int, out: Path, progress: Reporter) -> Training:
@@ -72,7 +81,7 @@ def train_from_scratch(workload: Workload, seed: int, out: Path, progress: Repor
         weights_sha256=weights.sha256,
         weights_size=weights.size,
         instances=len(instances),
-        validation=evaluate(workload, model, workload.instances("val")),
+        validation=split_metrics(workload, model, "val"),
     )
     (out / TRAINING_FILE).write_text(
         json.dumps(asdict(training), indent=2) + "\n", encoding="utf-8"

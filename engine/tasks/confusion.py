@@ -57,7 +57,7 @@ class ConfusionMetric(Metric):
             kept = labels != self.ignore_index
             predicted, labels = predicted[kept], labels[kept]
         pairs = torch.bincount(labels * self.classes + predicted, minlength=self.classes**2)
-        self.confusion += pairs.view(self.classes, self.classes)
+        self.confusion += pairs.view(self.classes, self.classes).to(self.confusion)
 
     def compute(self) -> Tensor:
         """The score, a scalar."""

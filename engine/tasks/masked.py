@@ -34,8 +34,9 @@ class MeanMetric(Metric):
 
     def add(self, values: Tensor, valid: Tensor) -> None:
         """Take in the valid ones of `values`; both of one shape."""
-        self.total += values[valid].double().sum()
-        self.count += valid.sum()
+        # `to`: the state stays where it was made, wherever the batch comes from.
+        self.total += values[valid].double().sum().to(self.total)
+        self.count += valid.sum().to(self.count)
 
     def compute(self) -> Tensor:
         """The mean, a scalar."""

@@ -108,4 +108,4 @@ class DigitsWorkload:
         progress: Reporter,
     ) -> int:
         """Train in place on the cells of `supervision`; returns the gradient evaluations."""
-        return fit(model, self.tasks, instances, supervision, self.recipe, seed, progress)
+        return fit(self, model, instances, supervision, self.recipe, seed, progress)

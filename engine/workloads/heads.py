@@ -32,7 +32,7 @@ class VectorHeads(nn.Module):
 class MapHeads(nn.Module):
     """One 1 x 1 convolution a task on a shared feature map [B, F, H, W].
 
-    Gives {task: [B, C, H, W] or [B, H, W]}: a task of `None` channels gets one, squeezed away: a logit or a number a pixel.
+    Gives {task: [B, C, H, W]}, or [B, H, W] for a task of `None` channels: one number a pixel.
     """
 
     def __init__(self, features: int, channels: Mapping[str, int | None]) -> None:

@@ -1,14 +1,14 @@
 """The training recipe that the shipped workloads share: supervised, multi-task, deterministic."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from engine.errors import Diverged, WorkloadError
-from engine.workload import InstanceSet, Reporter, Task
+from engine.errors import WorkloadError
+from engine.evaluation import cell_losses, forward, task_mean
+from engine.workload import InstanceSet, Reporter, Workload
 
 
 @dataclass(frozen=True)
@@ -21,28 +21,9 @@ class Recipe:
     weight_decay: float = 0.0
 
 
-def cell_loss(
-    outputs: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    tasks: Mapping[str, Task],
-    supervision: Tensor,
-) -> Tensor:
-    """The sum over tasks of the mean loss of the supervised cells of a batch, a scalar.
-
-    `supervision` is bool [B, T]. A cell that is not supervised is not even computed, so that a
-    missing label can have any value.
-    """
-    total = supervision.new_zeros((), dtype=torch.float32)
-    for column, (name, task) in enumerate(tasks.items()):
-        rows = supervision[:, column].nonzero().squeeze(1)
-        if len(rows):
-            total = total + task.loss(outputs[name][rows], targets[name][rows]).mean()
-    return total
-
-
 def fit(
+    workload: Workload,
     model: nn.Module,
-    tasks: Mapping[str, Task],
     instances: InstanceSet,
     supervision: Tensor,
     recipe: Recipe,
@@ -51,8 +32,9 @@ def fit(
 ) -> int:
     """Train `model` in place on the cells of `supervision` (bool [N, T]) and leave it in eval mode.
 
-    Returns the gradient evaluations: instances passed, each counted once an epoch. An instance
-    without any supervised cell is never drawn. Raises `Diverged` where the loss is not finite.
+    The loss is the sum over tasks of the mean over a batch's cells of the task. An instance without
+    a supervised cell is never drawn. Returns the gradient evaluations: instances passed, each
+    counted once an epoch. Raises `Diverged` where a loss is not finite.
     """
     taught = supervision.any(1).nonzero().squeeze(1)
     if not len(taught):
@@ -70,16 +52,12 @@ def fit(
     model.train()
     step = 0
     progress(step, steps)
-    for epoch in range(recipe.epochs):
+    for _ in range(recipe.epochs):
         order = taught[torch.randperm(len(taught), generator=generator)]
         for indices in order.split(recipe.batch_size):
-            batch = instances.batch(indices)
-            targets = {name: target.to(device) for name, target in batch.targets.items()}
-            loss = cell_loss(
-                model(batch.inputs.to(device)), targets, tasks, supervision[indices].to(device)
-            )
-            if not math.isfinite(loss.item()):
-                raise Diverged(f"the training loss became {loss.item()} in epoch {epoch + 1}")
+            cells = supervision[indices]
+            outputs, batch = forward(model, instances, indices, device)
+            loss = task_mean(cell_losses(workload, outputs, batch, cells), cells)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
