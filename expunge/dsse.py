@@ -32,7 +32,7 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 def envelope(
     payload_type: str, payload: bytes, key_id: str, sign: Callable[[bytes], bytes]
 ) -> dict[str, Any]:
-    """The envelope of `payload` as plain data; `sign` gives the 64 bytes of an Ed25519 signature."""
+    """The envelope of `payload` as plain data; `sign` gives the 64 bytes of a signature."""
     signature = sign(pre_authentication_encoding(payload_type, payload))
     return {
         "payload": base64.b64encode(payload).decode(),

@@ -1,0 +1,353 @@
+"""The service's answers as frozen values; members that this version does not know are ignored."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+FINAL_STATES: Final = frozenset(
+    {"completed", "completed_with_exceptions", "failed", "denied", "cancelled", "expired"}
+)
+"""Of a deletion request: nothing more happens by itself."""
+
+
+class Answer(BaseModel):
+    """A piece of an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class ModelRef(Answer):
+    """A model, named in something else."""
+
+    id: str
+    name: str
+
+
+class Task(Answer):
+    """One learning task of a model."""
+
+    name: str
+    kind: str
+    metric: str
+    higher_is_better: bool
+
+
+class Description(Answer):
+    """What the workers found out about a model's workload."""
+
+    workload: str
+    tasks: tuple[Task, ...]
+    parameters: int
+
+
+class Model(Answer):
+    """A network under management."""
+
+    id: str
+    name: str
+    workload: str
+    workload_options: Mapping[str, Any] = {}
+    policy: Mapping[str, Any] = {}
+    description: Description | None = None
+    """None until a worker has described the workload."""
+    aliases: Mapping[str, str] = {}
+    """Version ids by alias."""
+    created_at: datetime
+    archived_at: datetime | None = None
+
+
+class Alias(Answer):
+    """A movable name for a version."""
+
+    name: str
+    version: str
+    revision: int
+
+
+class Weights(Answer):
+    """A version's file."""
+
+    sha256: str
+    size: int
+    href: str
+
+
+class Version(Answer):
+    """Immutable weights."""
+
+    id: str
+    model: ModelRef
+    number: int
+    parent: str | None = None
+    root: str | None = None
+    state: str
+    method: str | None = None
+    verdict: str | None = None
+    weights: Weights
+    training_seconds: float | None = None
+    job: str | None = None
+    aliases: tuple[str, ...] = ()
+    created_at: datetime
+
+
+class Interval(Answer):
+    """An estimate between the ends of its confidence interval."""
+
+    low: float
+    value: float
+    high: float
+
+
+class Change(Answer):
+    """A measurement at the parent and at the new version."""
+
+    before: float
+    after: float
+
+
+class AucChange(Answer):
+    """Membership AUC: .5 cannot tell a forgotten instance from one never seen."""
+
+    before: Interval
+    after: Interval
+
+
+class CellAudit(Answer):
+    """The measurements of one request on one task."""
+
+    request_id: str
+    task: str
+    target: bool
+    """Whether this task was to be forgotten; else it had to be left alone."""
+    metric: str
+    higher_is_better: bool
+    forget: Change
+    retain: Change
+    validation: Change
+    auc: AucChange | None = None
+    verdict: str
+    reason: str
+
+
+class AuditReport(Answer):
+    """All cells of a version, and the verdict over them."""
+
+    cells: tuple[CellAudit, ...]
+    verdict: str
+    uis_before: float
+    uis_after: float
+    reference: str
+    notes: tuple[str, ...] = ()
+
+
+class VersionAudit(Answer):
+    """A version's audit as it is kept."""
+
+    version: str
+    verdict: str
+    report: AuditReport
+    settings: Mapping[str, Any] = {}
+    created_at: datetime
+
+
+class ManifestEntry(Answer):
+    """A training instance of a version."""
+
+    id: str
+    subject: str | None = None
+    digest: str | None = None
+    tasks: tuple[str, ...]
+    forgotten: tuple[str, ...] = ()
+
+
+class Recipient(Answer):
+    """Somebody who took a version's file."""
+
+    version: str
+    file: str
+    principal: str
+    at: datetime
+
+
+class Exceptional(Answer):
+    """A task of a request whose cells did not meet the thresholds."""
+
+    task: str
+    verdict: str
+    reason: str
+
+
+class DeletionRequest(Answer):
+    """Instances x tasks of one model, to be forgotten."""
+
+    id: str
+    model: ModelRef
+    state: str
+    state_reason: str | None = None
+    scope: str
+    """`full` or `partial`."""
+    tasks: tuple[str, ...]
+    instance_count: int
+    instances: tuple[str, ...] = ()
+    """The first hundred."""
+    subjects: tuple[str, ...] = ()
+    unknown_instances: tuple[str, ...] = ()
+    reason: str | None = None
+    external_id: str | None = None
+    priority: str | None = None
+    received_at: datetime
+    due_at: datetime
+    extended: bool = False
+    job: str | None = None
+    version: str | None = None
+    exceptions: tuple[Exceptional, ...] = ()
+    audit: tuple[CellAudit, ...] | None = None
+    receipt: str | None = None
+    earlier_receipts: tuple[str, ...] = ()
+    created_by: str | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.state in FINAL_STATES
+
+
+class Estimate(Answer):
+    """What a request would cost."""
+
+    seconds: float | None
+    basis: str
+
+
+class Preview(Answer):
+    """What would happen if the request were posted."""
+
+    scope: str
+    tasks: tuple[str, ...]
+    instance_count: int
+    unknown_instances: tuple[str, ...] = ()
+    already_forgotten_cells: int = 0
+    share: float
+    """Of the model's training instances."""
+    needs_approval: bool
+    why_approval: str | None = None
+    joins_job: str | None = None
+    estimate: Estimate | None = None
+
+
+class Progress(Answer):
+    """Where a running engine is."""
+
+    phase: str
+    step: int
+    of: int
+    eta_seconds: float | None = None
+
+
+class Attempt(Answer):
+    """One worker's claim on a job."""
+
+    fence: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+
+class Cost(Answer):
+    """What a job took."""
+
+    seconds: float
+    gradient_evaluations: int | None = None
+    training_seconds: float | None = None
+    share_of_retraining: float | None = None
+
+
+class Job(Answer):
+    """One engine run."""
+
+    id: str
+    model: ModelRef
+    kind: str
+    state: str
+    method: str | None = None
+    parent_version: str | None = None
+    version: str | None = None
+    requests: tuple[str, ...] = ()
+    progress: Progress | None = None
+    attempts: tuple[Attempt, ...] = ()
+    cost: Cost | None = None
+    last_error: str | None = None
+    due_at: datetime | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Event(Answer):
+    """One link of the ledger."""
+
+    seq: int
+    at: datetime
+    kind: str
+    entity: str
+    actor: str
+    payload: Mapping[str, Any] = {}
+    prev_hash: str
+    hash: str
+
+
+class ApiKey(Answer):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class NewApiKey(ApiKey):
+    """A key just made; `key` is shown this once."""
+
+    key: str
+
+
+class WhoAmI(Answer):
+    """Whom the service takes the caller for."""
+
+    tenant: str
+    principal: str
+    scopes: tuple[str, ...]
+
+
+class LedgerHead(Answer):
+    """The newest event of the ledger, signed."""
+
+    tenant: str
+    seq: int
+    hash: str
+    at: datetime | None = None
+    signature: Mapping[str, str] | None = None
+
+
+class LedgerCheck(Answer):
+    """Whether the whole chain holds."""
+
+    ok: bool
+    events: int
+    problem: str | None = None
+
+
+class Readiness(Answer):
+    """Whether the service can do its work, and what is in the way."""
+
+    status: str
+    checks: Mapping[str, Any] = {}

@@ -1,0 +1,1 @@
+"""The client's calls, one file a resource of the service."""

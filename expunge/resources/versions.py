@@ -1,0 +1,115 @@
+"""Versions: immutable weights, registered, looked at and downloaded."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from expunge.answers import Version, VersionAudit
+from expunge.errors import Conflict, ExpungeError
+from expunge.resources.models import path_of
+from expunge.transfers import CountedFile, OnBytes, download, sha256_of
+from expunge.transport import Transport
+
+WEIGHTS_FILE: Final = "weights.safetensors"
+_NOT_DESCRIBED: Final = "workload-not-described"
+_SECONDS_TO_DESCRIBE: Final = 60.0
+
+
+class Versions:
+    """`client.versions`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def register(
+        self,
+        model: str,
+        weights: Path,
+        manifest: Path,
+        training_seconds: float | None = None,
+        on_bytes: OnBytes | None = None,
+    ) -> Version:
+        """Upload a first version: a safetensors file and the JSON lines of its manifest.
+
+        A model that was just created is first described by a worker: this waits for that, for up
+        to a minute.
+        """
+        for file in (weights, manifest):
+            if not file.is_file():
+                raise ExpungeError(f"there is no file {file}")
+        form = {"weights_sha256": sha256_of(weights)}
+        if training_seconds is not None:
+            form["training_seconds"] = repr(training_seconds)
+        until = time.monotonic() + _SECONDS_TO_DESCRIBE
+        while True:
+            try:
+                return self._upload(model, weights, manifest, form, on_bytes)
+            except Conflict as conflict:
+                if conflict.slug != _NOT_DESCRIBED or time.monotonic() > until:
+                    raise
+                time.sleep(conflict.retry_after or 1)
+
+    def _upload(
+        self,
+        model: str,
+        weights: Path,
+        manifest: Path,
+        form: dict[str, str],
+        on_bytes: OnBytes | None,
+    ) -> Version:
+        with ExitStack() as opened:
+
+            def body() -> dict[str, Any]:
+                weights_file = opened.enter_context(weights.open("rb"))
+                manifest_file = opened.enter_context(manifest.open("rb"))
+                return {
+                    "data": form,
+                    "files": {
+                        "weights": (
+                            WEIGHTS_FILE,
+                            CountedFile(weights_file, on_bytes) if on_bytes else weights_file,
+                            "application/octet-stream",
+                        ),
+                        "manifest": ("manifest.jsonl", manifest_file, "application/jsonl"),
+                    },
+                }
+
+            response = self._transport.send("POST", f"{path_of(model)}/versions", body=body)
+        return self._transport.read(response, Version)
+
+    def get(self, model: str, version: str) -> Version:
+        """One version, by its id."""
+        return self._transport.get(_path(model, version), Version)
+
+    def list(self, model: str, limit: int | None = None) -> Iterator[Version]:
+        """The model's versions, newest first; `limit` is the size of a page."""
+        return self._transport.pages(f"{path_of(model)}/versions", Version, {"limit": limit})
+
+    def lineage(self, model: str, version: str) -> Iterator[Version]:
+        """From the first version down to this one."""
+        return self._transport.pages(f"{_path(model, version)}/lineage", Version)
+
+    def audit(self, model: str, version: str) -> VersionAudit:
+        """What was measured before the version was promoted or rejected."""
+        return self._transport.get(f"{_path(model, version)}/audit", VersionAudit)
+
+    def download(
+        self, model: str, version: str, destination: Path, on_bytes: OnBytes | None = None
+    ) -> Version:
+        """Fetch the weights into the file `destination`, resuming an interrupted download.
+
+        Raises DigestMismatch, and leaves `destination` alone, if the bytes are not the version's.
+        """
+        found = self.get(model, version)
+        path = f"{_path(model, version)}/files/{WEIGHTS_FILE}"
+        download(
+            self._transport, path, destination, found.weights.sha256, found.weights.size, on_bytes
+        )
+        return found
+
+
+def _path(model: str, version: str) -> str:
+    return f"{path_of(model)}/versions/{quote(version, safe='')}"
