@@ -1,8 +1,8 @@
 """A salted hash tree over forgotten cells, so that a receipt can commit to them without naming any.
 
 The tree is RFC 6962's (section 2.1): leaves and nodes are hashed under different prefixes, and a
-tree of n > 1 leaves splits at the largest power of two below n. Each leaf is salted by its own key,
-derived from the receipt's salt: showing one cell's key proves that cell and helps to guess no other.
+tree of n > 1 leaves splits at the largest power of two below n. Each leaf is salted by its own
+key, derived from the receipt's salt: showing one opens that cell and helps to guess no other.
 """
 
 import hashlib

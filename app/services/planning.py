@@ -6,13 +6,14 @@ otherwise it opens the next one. The outbox row beside a new job is only the doo
 
 from datetime import timedelta
 
-from sqlalchemy import exists, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from app import ledger
 from app.db import database_now
 from app.ids import new_id
 from app.schemas.models import Policy
+from app.services.attempts import lock_ledger
 from app.services.transitions import move_request
 from app.states import JobState, RequestState
 from app.tables import DeletionRequest, Job, JobRequest, Model, OutboxMessage
@@ -21,21 +22,28 @@ PRIORITY = {"low": -1, "normal": 0, "high": 1}
 """A request's priority as its job's; a job takes the highest of its requests."""
 
 
-def lock_queue(session: Session, model_id: str, root_id: str) -> Job | None:
+def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) -> Job | None:
     """The model's queued job that a request against this root may join, if there is one.
 
-    Locks the model's row, so that two requests cannot both find no job and open two, and the job's,
-    so that no worker claims it before the caller commits. Call it before the first ledger event:
-    workers lock the job first and the ledger second. (Key-share locks let rows that refer to the
-    model be inserted meanwhile.)
+    Takes the tenant's turn to write first, so that two requests cannot both find no job and open
+    two; then locks the job, so that no worker claims it before the caller commits.
     """
-    session.execute(select(Model.id).where(Model.id == model_id).with_for_update(key_share=True))
+    lock_ledger(session, tenant_id)
+    return session.scalar(
+        joinable_job(model_id, root_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+def joinable_job(model_id: str, root_id: str) -> Select[tuple[Job]]:
+    """The oldest queued unlearning job of the model whose requests are against this root."""
     same_root = (
         exists()
         .where(JobRequest.job_id == Job.id)
         .where(JobRequest.request_id == DeletionRequest.id, DeletionRequest.root_id == root_id)
     )
-    return session.scalar(
+    return (
         select(Job)
         .where(
             Job.model_id == model_id,
@@ -45,8 +53,6 @@ def lock_queue(session: Session, model_id: str, root_id: str) -> Job | None:
         )
         .order_by(Job.id)
         .limit(1)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
     )
 
 
@@ -56,7 +62,7 @@ def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:
     Job, request, ledger events and doorbell are written in the caller's transaction. Raises
     IllegalTransition.
     """
-    job = lock_queue(session, request.model_id, request.root_id)
+    job = lock_queue(session, request.tenant_id, request.model_id, request.root_id)
     if job is None:
         job = _open_job(session, request, actor)
     else:
