@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from engine.errors import WorkloadError
 from engine.tasks.classification import Classification
 from engine.workload import InstanceSet, Reporter, Split, Task
 from engine.workloads.networks import MultiTaskMLP
+from engine.workloads.options import share, whole_number
 from engine.workloads.recipe import Recipe, fit
 from engine.workloads.tensor_instances import TensorInstances, all_supervised
 
@@ -48,14 +48,9 @@ class DigitsWorkload:
 
     def __init__(self, noise: float = 0.25, hidden: int = 256, epochs: int = 100) -> None:
         """Wrong labels as a share, width of the two hidden layers, passes over the data."""
-        if not 0 <= noise <= 0.5:
-            raise WorkloadError(f"noise must lie between 0 and 0.5, not {noise}")
-        for option, value in (("hidden", hidden), ("epochs", epochs)):
-            if not isinstance(value, int) or value < 1:
-                raise WorkloadError(f"{option} must be a whole number from 1, not {value!r}")
-        self.noise = noise
-        self.hidden = hidden
-        self.recipe = Recipe(epochs=epochs, learning_rate=3e-3)
+        self.noise = share("noise", noise, 0.5)
+        self.hidden = whole_number("hidden", hidden, 1)
+        self.recipe = Recipe(epochs=whole_number("epochs", epochs, 1), learning_rate=3e-3)
 
     @property
     def tasks(self) -> Mapping[str, Task]:
