@@ -375,10 +375,9 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
     """sha256 of method, path and body."""
-    status: Mapped[int | None]
-    """None while the first one is still running."""
-    headers: Mapped[JsonObject | None]
-    body: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[int]
+    headers: Mapped[JsonObject]
+    body: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
 

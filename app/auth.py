@@ -1,0 +1,131 @@
+"""API keys: `exp_<prefix>_<secret>`, stored as a keyed hash, compared in constant time.
+
+The secret has 256 random bits, so that one HMAC-SHA256 under the installation's pepper is enough:
+there is nothing to guess that a slow hash would slow down.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import database_now
+from app.ids import new_id
+from app.problems import Problem
+from app.tables import ApiKey
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="expunge"'}
+
+
+class Scope(StrEnum):
+    """What a key may do; `admin` implies all."""
+
+    REQUESTS_WRITE = "requests:write"
+    """Deletion requests and jobs: make and read them."""
+    REQUESTS_APPROVE = "requests:approve"
+    MODELS_WRITE = "models:write"
+    VERSIONS_READ = "versions:read"
+    VERSIONS_DOWNLOAD = "versions:download"
+    LEDGER_READ = "ledger:read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who is calling: everything is seen and done within one tenant."""
+
+    tenant_id: str
+    name: str
+    """The key's id; what the ledger calls the actor."""
+    scopes: frozenset[str]
+
+    def require(self, *scopes: Scope) -> None:
+        """Raise 403 unless one of `scopes` is held."""
+        if Scope.ADMIN in self.scopes or self.scopes.intersection(scopes):
+            return
+        needed = " or ".join(scopes)
+        raise Problem(
+            403, "missing-scope", f"this key lacks the scope {needed}", required=list(scopes)
+        )
+
+
+class KeyHasher:
+    """Hashes keys under the pepper kept in a file, which is made (0600) where it is absent."""
+
+    def __init__(self, pepper_file: Path) -> None:
+        self._pepper = _load_or_create(pepper_file)
+
+    def hash(self, key: str) -> bytes:
+        """HMAC-SHA256 of the whole key, 32 bytes."""
+        return hmac.digest(self._pepper, key.encode(), hashlib.sha256)
+
+
+def create_key(
+    session: Session,
+    hasher: KeyHasher,
+    tenant_id: str,
+    name: str,
+    scopes: list[Scope],
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """The new row and the key itself, which nobody can read again."""
+    prefix = secrets.token_hex(6)
+    key = f"exp_{prefix}_{secrets.token_urlsafe(32)}"
+    row = ApiKey(
+        id=new_id("key"),
+        tenant_id=tenant_id,
+        name=name,
+        prefix=prefix,
+        key_hash=hasher.hash(key),
+        scopes=sorted(set(scopes)),
+        created_at=database_now(session),
+        expires_at=expires_at,
+    )
+    session.add(row)
+    session.flush()
+    return row, key
+
+
+def authenticate(session: Session, hasher: KeyHasher, authorization: str | None) -> Principal:
+    """The caller behind an Authorization header; 401 for anything but a key in force."""
+    scheme, _, key = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise _refused("send an API key as `Authorization: Bearer exp_...`")
+    parts = key.strip().split("_", 2)
+    prefix = parts[1] if len(parts) == 3 and parts[0] == "exp" else ""
+    # A key that is not known is hashed and compared too: timing must not tell which prefixes exist.
+    row = (
+        session.scalar(select(ApiKey).where(ApiKey.prefix == prefix)) if prefix.isalnum() else None
+    )
+    given = hasher.hash(key.strip())
+    right = hmac.compare_digest(given, row.key_hash if row else bytes(32))
+    if row is None or not right:
+        raise _refused("this API key is not known")
+    if row.revoked_at is not None:
+        raise _refused("this API key was revoked")
+    if row.expires_at is not None and row.expires_at <= database_now(session):
+        raise _refused("this API key has expired")
+    return Principal(row.tenant_id, row.id, frozenset(row.scopes))
+
+
+def _refused(detail: str) -> Problem:
+    return Problem(401, "unauthorized", detail, headers=_CHALLENGE)
+
+
+def _load_or_create(file: Path) -> bytes:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return bytes.fromhex(file.read_text())
+    with os.fdopen(descriptor, "w") as stream:
+        pepper = secrets.token_bytes(32)
+        stream.write(pepper.hex())
+    return pepper

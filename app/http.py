@@ -1,0 +1,102 @@
+"""What routes ask for by type: the database, who is calling, a session, the write operation."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Security
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from app.auth import KeyHasher, Principal, Scope, authenticate
+from app.db import Database
+from app.idempotency import Operation, RunningKeys, fingerprint
+from app.settings import Settings
+from app.signing import Signer
+from app.storage import LocalStorage, Storage
+
+_bearer = HTTPBearer(
+    scheme_name="bearer",
+    bearerFormat="exp_<prefix>_<secret>",
+    description="An API key, made by `POST /v1/api-keys` or `python -m app keys create`.",
+    auto_error=False,
+)
+
+
+class Parts:
+    """What the whole process shares, made once from the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.storage: Storage = LocalStorage(settings.storage)
+        self.hasher = KeyHasher(settings.api_key_pepper)
+        self.signer = Signer.load_or_create(settings.signing_key)
+        self.running = RunningKeys()
+
+
+def get_parts(request: Request) -> Parts:
+    """The process' shared parts."""
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts
+
+
+PartsDep = Annotated[Parts, Depends(get_parts)]
+
+
+def get_database(parts: PartsDep) -> Database:
+    """The database."""
+    return parts.database
+
+
+DatabaseDep = Annotated[Database, Depends(get_database)]
+
+
+def read_session(database: DatabaseDep) -> Iterator[Session]:
+    """A session that only reads, closed before the answer leaves."""
+    with database.read() as session:
+        yield session
+
+
+ReadSession = Annotated[Session, Depends(read_session, scope="function")]
+
+
+def get_principal(
+    request: Request, parts: PartsDep, _: Annotated[Any, Security(_bearer)]
+) -> Principal:
+    """The caller, of whatever scope; 401 without a key in force."""
+    with parts.database.read() as session:
+        return authenticate(session, parts.hasher, request.headers.get("authorization"))
+
+
+AnyPrincipal = Annotated[Principal, Depends(get_principal)]
+
+
+def requires(*scopes: Scope) -> Callable[[Principal], Principal]:
+    """A dependency: the caller, who must hold one of `scopes`; 403 names what is missing."""
+
+    def principal(caller: AnyPrincipal) -> Principal:
+        caller.require(*scopes)
+        return caller
+
+    return principal
+
+
+async def get_operation(request: Request, parts: PartsDep, principal: AnyPrincipal) -> Operation:
+    """The request's write transaction, bound to its Idempotency-Key."""
+    key = request.headers.get("idempotency-key") if request.method == "POST" else None
+    body = await request.body() if key is not None else b""
+    mark = fingerprint(request.method, request.url.path, body)
+    return Operation(parts.database, parts.running, principal.name, key, mark)
+
+
+OperationDep = Annotated[Operation, Depends(get_operation)]
+"""`operation.run(work)`: one transaction, committed before the answer leaves."""
+
+
+def answer(body: BaseModel, status: int = 200, **headers: str) -> JSONResponse:
+    """A JSON answer; `retry_after="2"` becomes the header `Retry-After: 2`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return JSONResponse(body.model_dump(mode="json"), status, headers=named)

@@ -1,0 +1,169 @@
+"""`Idempotency-Key`: the first answer to a POST is given again to whoever asks the same again.
+
+The answer commits in one transaction with what it tells of, so that neither exists without the
+other. A key belongs to one caller and lives for 24 hours. Refusals are exceptions, roll everything
+back and are not kept: trying the same again later is what they ask for.
+"""
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
+
+from fastapi import Response
+from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from app.db import Database, database_now
+from app.problems import Conflict, Invalid, Problem
+from app.tables import IdempotencyKey
+
+LIFETIME = timedelta(hours=24)
+_KEPT_HEADERS = ("content-type", "location", "etag", "retry-after")
+_SWEEP = 100
+
+
+class RunningKeys:
+    """The keys whose first request this process is still working on."""
+
+    def __init__(self) -> None:
+        self._keys: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, caller: str, key: str) -> Iterator[None]:
+        """Own the key for a while; 409 where somebody does already."""
+        with self._lock:
+            if (caller, key) in self._keys:
+                raise _still_running(key)
+            self._keys.add((caller, key))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keys.discard((caller, key))
+
+
+class Operation:
+    """The one write transaction of an HTTP request, and the memory of its answer."""
+
+    def __init__(
+        self,
+        database: Database,
+        running: RunningKeys,
+        caller: str,
+        key: str | None,
+        fingerprint: str,
+    ) -> None:
+        self._database = database
+        self._running = running
+        self._caller = caller
+        self._key = _checked(key) if key is not None else None
+        self._fingerprint = fingerprint
+        self._held = False
+
+    def run(self, work: Callable[[Session], Response]) -> Response:
+        """Do `work` and commit, or give the first answer again.
+
+        Everything happens on the calling thread: a transaction that waited for a free thread while
+        other threads wait for its locks would stand still.
+        """
+        held = nullcontext() if self._held else self.hold()
+        with held, self._database.write() as session, session.begin():
+            return work(session) if self._key is None else self._once(session, self._key, work)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the key from other requests of this process, also through slow work before `run`."""
+        self._held = True
+        if self._key is None:
+            yield
+            return
+        with self._running.hold(self._caller, self._key):
+            yield
+
+    def replay(self, session: Session) -> Response | None:
+        """The first answer, where there is one; 422 where the key was used for something else."""
+        if self._key is None:
+            return None
+        row = session.get(IdempotencyKey, (self._caller, self._key))
+        if row is None or row.expires_at <= database_now(session):
+            return None
+        if row.fingerprint != self._fingerprint:
+            raise Invalid(
+                "header:idempotency-key",
+                f"the Idempotency-Key {self._key!r} was used for another request",
+                slug="idempotency-key-reused",
+            )
+        headers = dict(row.headers) | {"idempotency-replayed": "true"}
+        return Response(row.body, row.status, headers=headers)
+
+    def _once(self, session: Session, key: str, work: Callable[[Session], Response]) -> Response:
+        if session.get_bind().dialect.name == "postgresql":
+            name = func.hashtextextended(f"{self._caller}\n{key}", 0)
+            if not session.scalar(select(func.pg_try_advisory_xact_lock(name))):
+                raise _still_running(key)
+        first = self.replay(session)
+        if first is not None:
+            return first
+        response = work(session)
+        self._keep(session, key, response)
+        return response
+
+    def _keep(self, session: Session, key: str, response: Response) -> None:
+        now = database_now(session)
+        _sweep(session, now)
+        mine = IdempotencyKey.caller == self._caller, IdempotencyKey.key == key
+        session.execute(delete(IdempotencyKey).where(*mine))  # there is one only if it has expired
+        session.add(
+            IdempotencyKey(
+                caller=self._caller,
+                key=key,
+                fingerprint=self._fingerprint,
+                status=response.status_code,
+                headers={
+                    name: response.headers[name]
+                    for name in _KEPT_HEADERS
+                    if name in response.headers
+                },
+                body=bytes(response.body).decode(),
+                created_at=now,
+                expires_at=now + LIFETIME,
+            )
+        )
+        session.flush()
+
+
+def fingerprint(method: str, path: str, body: bytes) -> str:
+    """Hex sha256 of what makes two requests the same one."""
+    return hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
+
+
+def _sweep(session: Session, now: datetime) -> None:
+    """Forget some keys whose time is over; whoever else does the same at once takes others."""
+    key = tuple_(IdempotencyKey.caller, IdempotencyKey.key)
+    over = (
+        select(IdempotencyKey.caller, IdempotencyKey.key)
+        .where(IdempotencyKey.expires_at <= now)
+        .limit(_SWEEP)
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(delete(IdempotencyKey).where(key.in_(over)))
+
+
+def _checked(key: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,255}", key):
+        raise Problem(
+            400, "bad-idempotency-key", "Idempotency-Key must be 1 to 255 visible ASCII characters"
+        )
+    return key
+
+
+def _still_running(key: str) -> Conflict:
+    return Conflict(
+        "still-running",
+        f"the first request with the Idempotency-Key {key!r} is still running",
+        headers={"Retry-After": "1"},
+    )

@@ -1,0 +1,50 @@
+"""The HTTP service: `uvicorn --factory app.main:create_app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+
+from app import problems
+from app.http import Parts
+from app.metrics import HttpMetrics
+from app.middleware import BodyLimits, RequestContext
+from app.routes import health
+from app.settings import Settings, get_settings
+
+ROUTERS: list[APIRouter] = [
+    health.router,
+]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service with these settings, or with those of the environment."""
+    settings = settings or get_settings()
+    parts = Parts(settings)
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        parts.database.dispose()
+
+    app = FastAPI(
+        title="Expunge",
+        version="0.1.0",
+        summary="Unlearning as a service",
+        lifespan=lifespan,
+    )
+    app.state.parts = parts
+    app.state.registry = registry
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        BodyLimits,
+        max_body_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+    )
+    app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,170 @@
+"""Around every request: its id, log line, metrics, security headers, and the limits of its body."""
+
+import logging
+import re
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+import uuid_utils
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import json_body
+from app.metrics import HttpMetrics
+from app.problems import Problem, unexpected
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_log = logging.getLogger("app.access")
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+_DOCS = {  # FastAPI's pages load Swagger UI from its public address
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src 'self' data: "
+    "https://fastapi.tiangolo.com; style-src https://cdn.jsdelivr.net 'unsafe-inline'; "
+    "script-src https://cdn.jsdelivr.net 'unsafe-inline'; frame-ancestors 'none'"
+}
+
+
+class RequestContext:
+    """Outermost: gives a request its id, tells log and metrics how it ended, whatever happened."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        token = REQUEST_ID.set(request_id)
+        start = time.perf_counter()
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _security_headers(scope["path"]).items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except Exception as error:
+            answer = unexpected(error)
+            if status:
+                raise  # half an answer is out: cut the connection rather than pretend it is whole
+            await answer(scope, receive, send_marked)
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._metrics.observe(scope["method"], route, status, seconds)
+            _log.info(
+                "%s %s %s %.1f ms", scope["method"], scope["path"], status or "-", 1000 * seconds
+            )
+            REQUEST_ID.reset(token)
+
+
+class BodyLimits:
+    """Refuses bodies that are too large, and JSON that no route should see."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, max_upload_bytes: int) -> None:
+        self._app = app
+        self._max_body = max_body_bytes
+        self._max_upload = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            if headers.get("content-type", "").startswith("multipart/"):
+                _check_length(headers, self._max_upload)
+                receive = _counted(receive, self._max_upload)
+            else:
+                _check_length(headers, self._max_body)
+                receive = await self._buffered(receive, headers)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _buffered(self, receive: Receive, headers: Headers) -> Receive:
+        chunks: list[bytes] = []
+        counted = _counted(receive, self._max_body)
+        while True:
+            message = await counted()
+            if message["type"] == "http.disconnect":
+                break
+            chunks.append(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        body = b"".join(chunks)
+        if body and "json" in headers.get("content-type", ""):
+            json_body.check(body)
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return replay
+
+
+class RequestIdFilter(logging.Filter):
+    """Puts `request_id` into every log record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mark the record; all pass."""
+        record.request_id = REQUEST_ID.get()
+        return True
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _ACCEPTABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex
+
+
+def _security_headers(path: str) -> Mapping[str, str]:
+    return _HEADERS | _DOCS if path in ("/docs", "/redoc") else _HEADERS
+
+
+def _check_length(headers: Headers, limit: int) -> None:
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > limit:
+        raise _too_large(limit)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", f"the body is larger than {limit} bytes")
