@@ -29,7 +29,7 @@ def _in_utc(at: datetime) -> datetime:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
-"""A string without U+0000, which PostgreSQL cannot hold. (Lone surrogates are no strings at all.)"""
+"""A string without U+0000, which PostgreSQL cannot hold; a lone surrogate is no string at all."""
 
 InstanceId = Annotated[Text, Field(min_length=1, max_length=512)]
 SubjectId = Annotated[Text, Field(min_length=1, max_length=512)]

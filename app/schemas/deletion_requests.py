@@ -1,0 +1,176 @@
+"""Deletion requests as callers send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+
+from app.schemas.fields import InstanceId, Instant, SubjectId, TaskName, Text
+from app.states import RequestState
+from engine.spec import CellAudit, Verdict
+
+Priority = Literal["low", "normal", "high"]
+OnUnknown = Literal["refuse", "skip"]
+Scope = Literal["full", "partial"]
+
+_EXAMPLE = {
+    "model": "street-parsing",
+    "instances": ["img-0007", "img-0042"],
+    "subjects": ["person-19"],
+    "tasks": ["garments", "parts"],
+    "reason": "gdpr_art_17_1_b",
+    "received_at": "2026-03-04T09:00:00Z",
+    "external_id": "TICKET-881",
+    "priority": "normal",
+}
+
+
+def _all_is_none(tasks: object) -> object:
+    return None if tasks == "all" else tasks
+
+
+Tasks = Annotated[
+    Annotated[list[TaskName], Field(min_length=1, max_length=1000)] | None,
+    BeforeValidator(_all_is_none, json_schema_input_type=list[TaskName] | Literal["all"] | None),
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewDeletionRequest(_Body):
+    """Instances, or the subjects to whom they belong, and the tasks to forget them for."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    model: Annotated[Text, Field(min_length=1, max_length=63)]
+    """The model's name or id."""
+    instances: list[InstanceId] = Field(default=[], max_length=1_000_000)
+    subjects: list[SubjectId] = Field(default=[], max_length=1_000_000)
+    tasks: Tasks = None
+    """Omitted or `"all"`: a full-task request."""
+    reason: Annotated[Text, Field(max_length=200)] | None = None
+    received_at: Instant | None = None
+    """When the data subject asked; now, where it is not given."""
+    external_id: Annotated[Text, Field(max_length=200)] | None = None
+    due_at: Instant | None = None
+    """One calendar month after `received_at`, where it is not given."""
+    priority: Priority = "normal"
+    on_unknown: OnUnknown = "refuse"
+    """What to do with ids that are not in the manifest."""
+    validate_only: StrictBool = False
+    """Answer 200 with what would happen, and write nothing."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.instances and not self.subjects:
+            raise ValueError("name at least one of `instances` and `subjects`")
+        return self
+
+
+class ModelRef(BaseModel):
+    """A model by both its names."""
+
+    id: str
+    name: str
+
+
+class CellException(BaseModel):
+    """Cells of a task that did not meet the thresholds."""
+
+    task: str
+    verdict: Verdict
+    reason: str
+
+
+class DeletionRequestView(BaseModel):
+    """A deletion request and how far it is."""
+
+    id: str
+    model: ModelRef
+    state: RequestState
+    state_reason: str | None
+    scope: Scope
+    tasks: list[str]
+    instance_count: int
+    instances: list[str]
+    """The first 100, in manifest order, after subjects were resolved."""
+    subjects: list[str]
+    unknown_instances: list[str]
+    """Skipped, as `on_unknown` asked; a subject that is not known reads `subject:<id>`."""
+    reason: str | None
+    external_id: str | None
+    priority: Priority
+    received_at: datetime
+    due_at: datetime
+    extended: bool
+    job: str | None
+    """The latest job that serves it."""
+    version: str | None
+    """The version in which it was carried out."""
+    exceptions: list[CellException]
+    audit: list[CellAudit] | None
+    receipt: str | None
+    earlier_receipts: list[str]
+    """Where earlier requests had forgotten all of it: their receipts."""
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Estimate(BaseModel):
+    """What the job might take."""
+
+    seconds: float | None
+    basis: str
+
+
+class Preview(BaseModel):
+    """What would happen to a request that only asked to be validated."""
+
+    scope: Scope
+    tasks: list[str]
+    instance_count: int
+    unknown_instances: list[str]
+    cells: int
+    """(instance, task) pairs that were taught: what there is to forget."""
+    untaught_cells: int
+    """Pairs that the request names but the instance never taught; nothing is done for them."""
+    already_forgotten_cells: int
+    share: float
+    """Of the manifest's instances."""
+    needs_approval: bool
+    why_approval: str | None
+    joins_job: str | None
+    estimate: Estimate
+
+
+class Approval(_Body):
+    """Lets a held request go on."""
+
+    note: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+class Denial(_Body):
+    """Refuses a held request."""
+
+    ground: Annotated[Text, Field(min_length=1, max_length=1000)]
+    """Why, such as `gdpr_art_17_3_b`; the data subject is to be told."""
+
+
+class Cancellation(_Body):
+    """Withdraws a request that is not finished."""
+
+    reason: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+class Extension(_Body):
+    """Moves the deadline, once (GDPR Art. 12(3))."""
+
+    months: Annotated[int, Field(strict=True, ge=1, le=2)]
+    reason: Annotated[Text, Field(min_length=1, max_length=1000)]
+
+
+class Retry(_Body):
+    """Queues a request again that failed or ended with exceptions."""

@@ -1,0 +1,199 @@
+"""What a deletion request names, looked up in the manifest of the version in service.
+
+Unknown ids are never guessed. Everything here reads only.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.problems import Conflict, FieldError, Invalid
+from app.schemas.deletion_requests import NewDeletionRequest
+from app.schemas.models import Policy
+from app.services.cells import CHUNK, forgotten_in, forgotten_tasks, promoted_version
+from app.services.lookup import find_model
+from app.tables import ForgottenCell, Instance, Model, Version
+
+_MOST_NAMED = 20
+"""Unknown ids that a refusal spells out."""
+
+
+@dataclass
+class Resolution:
+    """A request's instances and tasks as the manifest knows them."""
+
+    model: Model
+    version: Version
+    """What the promotion alias names."""
+    tasks: list[str]
+    scope: str
+    taught: dict[int, set[str]]
+    """For each instance, by its key, those of `tasks` that it was to teach."""
+    forgotten: dict[int, set[str]]
+    """Those of `taught` that the version has forgotten already."""
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def cells(self) -> int:
+        """(instance, task) pairs that there are to forget, or were."""
+        return sum(map(len, self.taught.values()))
+
+    @property
+    def cells_forgotten(self) -> int:
+        """How many of them are forgotten already."""
+        return sum(map(len, self.forgotten.values()))
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether no run is needed."""
+        return self.cells == self.cells_forgotten
+
+
+def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resolution:
+    """Find everything that the request names; raises a Problem for what does not exist."""
+    model = find_model(session, tenant_id, body.model)
+    if model.archived_at is not None:
+        raise Conflict("model-archived", f"model {model.name!r} is archived")
+    version = promoted_version(session, model)
+    if version is None or model.description is None:
+        alias = Policy.model_validate(model.policy).promote_alias
+        raise Conflict(
+            "no-version",
+            f"model {model.name!r} has no version under the alias {alias!r}: register one first",
+        )
+    tasks, scope = _tasks(model, body.tasks)
+    root = version.root_id
+    found, missing = _look_up(session, root, Instance.instance_id, body.instances)
+    theirs, missing_subjects = _look_up(session, root, Instance.subject, body.subjects)
+    if (missing or missing_subjects) and body.on_unknown == "refuse":
+        raise _unknown(body, missing, missing_subjects)
+    wanted = set(tasks)
+    taught = {pk: wanted.intersection(taught) for pk, taught in (found | theirs).items()}
+    gone = forgotten_tasks(session, version.id, list(taught))
+    return Resolution(
+        model=model,
+        version=version,
+        tasks=tasks,
+        scope=scope,
+        taught=taught,
+        forgotten={pk: taught[pk] & some for pk, some in gone.items()},
+        unknown=[*missing, *(f"subject:{subject}" for subject in missing_subjects)],
+    )
+
+
+@dataclass(frozen=True)
+class ManifestSize:
+    """How much a root's manifest holds."""
+
+    instances: int
+    taught: dict[str, int]
+    """Instances by the task that they teach."""
+
+
+def manifest_size(session: Session, root_id: str) -> ManifestSize:
+    """Counted once a process and root: a manifest never changes."""
+    known = _sizes.get(root_id)
+    if known is None:
+        rows = session.execute(
+            select(Instance.tasks, func.count())
+            .where(Instance.root_id == root_id)
+            .group_by(Instance.tasks)
+        )
+        taught: Counter[str] = Counter()
+        instances = 0
+        for tasks, count in rows:
+            instances += count
+            taught.update(dict.fromkeys(tasks, count))
+        known = _sizes[root_id] = ManifestSize(instances, dict(taught))
+    return known
+
+
+_sizes: dict[str, ManifestSize] = {}
+
+
+def emptied_tasks(
+    session: Session, version: Version, tasks: Sequence[str], fresh: Sequence[set[str]]
+) -> list[str]:
+    """Those of `tasks` that nothing would teach any more.
+
+    `fresh` holds, for each instance, the tasks for which it is now to be forgotten.
+    """
+    cells = forgotten_in(session, version.id).where(ForgottenCell.task.in_(tasks)).subquery()
+    gone = dict(
+        session.execute(select(cells.c.task, func.count()).group_by(cells.c.task)).tuples().all()
+    )
+    size = manifest_size(session, version.root_id)
+    return [
+        task
+        for task in tasks
+        if 0 < size.taught.get(task, 0) - gone.get(task, 0) <= sum(task in one for one in fresh)
+    ]
+
+
+def _tasks(model: Model, asked: list[str] | None) -> tuple[list[str], str]:
+    """The tasks in the model's order, and whether that is all of them."""
+    assert model.description is not None
+    existing = [task["name"] for task in model.description["tasks"]]
+    if asked is None:
+        return existing, "full"
+    unknown = [(i, task) for i, task in enumerate(asked) if task not in existing]
+    if unknown:
+        names = ", ".join(repr(task) for _, task in unknown[:_MOST_NAMED])
+        raise Invalid(
+            f"#/tasks/{unknown[0][0]}",
+            f"model {model.name!r} has no task {names}; its tasks are {', '.join(existing)}",
+            slug="unknown-tasks",
+            tasks=existing,
+        )
+    tasks = [task for task in existing if task in asked]
+    return tasks, "full" if len(tasks) == len(existing) else "partial"
+
+
+def _look_up(
+    session: Session, root_id: str, column: InstrumentedAttribute[Any], asked: Sequence[str]
+) -> tuple[dict[int, list[str]], list[str]]:
+    """The tasks of each instance whose `column` holds one of `asked`, and what none holds."""
+    values = list(dict.fromkeys(asked))
+    found: dict[int, list[str]] = {}
+    known: set[str] = set()
+    for start in range(0, len(values), CHUNK):
+        rows = session.execute(
+            select(Instance.pk, column, Instance.tasks).where(
+                Instance.root_id == root_id, column.in_(values[start : start + CHUNK])
+            )
+        )
+        for pk, value, tasks in rows:
+            found[pk] = tasks
+            known.add(value)
+    return found, [value for value in values if value not in known]
+
+
+def _unknown(body: NewDeletionRequest, instances: list[str], subjects: list[str]) -> Invalid:
+    errors: list[FieldError] = []
+    for name, asked, missing in (
+        ("instances", body.instances, instances),
+        ("subjects", body.subjects, subjects),
+    ):
+        absent = set(missing)
+        errors += [
+            {"pointer": f"#/{name}/{i}", "detail": f"{one!r} is not in the manifest"}
+            for i, one in enumerate(asked)
+            if one in absent
+        ][:_MOST_NAMED]
+    errors = errors[:_MOST_NAMED]
+    named = ", ".join(repr(one) for one in [*instances, *subjects][:_MOST_NAMED])
+    count = len(instances) + len(subjects)
+    what = "id is" if count == 1 else "ids are"
+    return Invalid(
+        errors[0]["pointer"],
+        f"{count} {what} not in the manifest of the version in service: {named}"
+        + ("" if count <= _MOST_NAMED else ", ..."),
+        slug="unknown-instances",
+        more=errors[1:],
+        unknown=[*instances, *subjects][:_MOST_NAMED],
+        unknown_count=count,
+    )
