@@ -38,7 +38,15 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(0.5, gt=0)
     """How often an idle loop looks for work."""
     max_attempts: int = Field(3, ge=1)
+    retry_seconds: float = Field(5, ge=0)
+    """Before a failed job's second attempt; twice as long before its third."""
+    ring_again_seconds: float = Field(60, gt=0)
+    """A job that waits for longer is announced to the broker once more."""
     job_time_limit_seconds: float = Field(24 * 3600, gt=0)
+    job_memory_bytes: int | None = Field(None, gt=0)
+    """Of the engine's address space; none by default, as CUDA reserves more than it uses."""
+    kill_grace_seconds: float = Field(5, ge=0)
+    """Between SIGTERM and SIGKILL for the engine."""
     torch_threads: int | None = Field(None, ge=1)
     device: str = "cpu"
 

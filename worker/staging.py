@@ -1,0 +1,170 @@
+"""The folder of one attempt: what the engine is given, what it leaves, and that nothing stays."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from app.schemas.models import Policy
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import Database
+from app.services.attempts import IN_WORK, Claim
+from app.services.cells import instance_ids_of, manifest_lines
+from app.storage import Storage
+from app.tables import Attempt, DeletionRequest, Job, JobRequest, Model, Version
+from engine.spec import (
+    DESCRIPTION_FILE,
+    RESULT_FILE,
+    DescribeSpec,
+    JobResult,
+    JobSpec,
+    RequestCells,
+    WorkloadDescription,
+)
+
+T = TypeVar("T", JobResult, WorkloadDescription)
+
+_FOLDER = "staging"
+
+
+class BadResult(Exception):
+    """The engine said that it was done, and what it left does not bear it out."""
+
+
+@contextmanager
+def staging(state_dir: Path, claim: Claim) -> Iterator[Path]:
+    """An empty folder for one attempt, removed at the end whatever happened."""
+    folder = state_dir.absolute() / _FOLDER / f"{claim.job_id}-{claim.fence}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_staging(state_dir: Path, database: Database) -> int:
+    """Remove the folders that killed workers left; how many there were."""
+    removed = 0
+    for folder in (state_dir.absolute() / _FOLDER).glob("*-*"):
+        job_id, _, fence = folder.name.rpartition("-")
+        with database.read() as session:
+            running = session.scalar(
+                select(Attempt.id).where(
+                    Attempt.job_id == job_id,
+                    Attempt.fence == int(fence),
+                    Attempt.ended_at.is_(None),
+                )
+            )
+        if running is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def write_spec(
+    session: Session,
+    claim: Claim,
+    folder: Path,
+    storage: Storage,
+    *,
+    threads: int | None,
+    device: str,
+) -> Path:
+    """The specification file of the claimed job, with its manifest beside it."""
+    job = session.get_one(Job, claim.job_id)
+    model = session.get_one(Model, claim.model_id)
+    spec: JobSpec | DescribeSpec
+    if job.kind == "describe":
+        spec = DescribeSpec(
+            job_id=job.id,
+            workload=model.workload,
+            workload_options=model.workload_options,
+            staging=folder,
+        )
+    else:
+        policy = Policy.model_validate(model.policy)
+        parent = session.get_one(Version, job.parent_version_id)
+        manifest = folder / "manifest.jsonl"
+        _write_manifest(session, parent, manifest)
+        spec = JobSpec(
+            job_id=job.id,
+            workload=model.workload,
+            workload_options=model.workload_options,
+            parent_weights=storage.path(parent.weights_sha256).absolute(),
+            manifest=manifest,
+            requests=_requests(session, job),
+            method=job.method or policy.method,
+            settings=policy.method_settings,
+            thresholds=policy.thresholds,
+            seed=job.seed,
+            threads=threads,
+            device=device,
+            staging=folder,
+            training_seconds=parent.training_seconds,
+        )
+    path = folder / "spec.json"
+    path.write_text(spec.model_dump_json(), encoding="utf-8")
+    return path
+
+
+def read_result(folder: Path, storage: Storage) -> JobResult:
+    """The engine's result, its weights moved into storage under the digest that it names.
+
+    Raises BadResult, or OSError from the storage.
+    """
+    result = _read(folder / RESULT_FILE, JobResult)
+    weights = folder / os.path.basename(result.weights)
+    if not weights.is_file():
+        raise BadResult(f"the engine left no {weights.name}")
+    sha256, size = storage.put(weights)
+    if (sha256, size) != (result.weights_sha256, result.weights_size):
+        raise BadResult(
+            f"{weights.name} has {size} bytes and sha256 {sha256}, but {RESULT_FILE} says"
+            f" {result.weights_size} and {result.weights_sha256}"
+        )
+    return result
+
+
+def read_description(folder: Path) -> WorkloadDescription:
+    """What the engine found out about the workload. Raises BadResult."""
+    return _read(folder / DESCRIPTION_FILE, WorkloadDescription)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise BadResult(f"the engine left no {path.name}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise BadResult(f"{path.name}, {place}: {first['msg']}") from error
+
+
+def _write_manifest(session: Session, parent: Version, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as lines:
+        for entry in manifest_lines(session, parent.id):
+            lines.write(entry.model_dump_json() + "\n")
+
+
+def _requests(session: Session, job: Job) -> tuple[RequestCells, ...]:
+    rows = session.execute(
+        select(DeletionRequest.id, DeletionRequest.tasks)
+        .join(JobRequest, JobRequest.request_id == DeletionRequest.id)
+        .where(JobRequest.job_id == job.id, DeletionRequest.state.in_(IN_WORK))
+        .order_by(DeletionRequest.id)
+    )
+    return tuple(
+        RequestCells(
+            request_id=request_id,
+            instances=tuple(instance_ids_of(session, request_id)),
+            tasks=tuple(tasks),
+        )
+        for request_id, tasks in rows
+    )
