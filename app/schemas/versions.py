@@ -1,0 +1,156 @@
+"""Versions, audits, manifests and recipients as callers see them."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from app.schemas.models import ModelRef
+from app.states import VersionState
+from app.tables import Model, Version
+from engine.spec import WEIGHTS_FILE, AuditReport, Verdict
+
+_ID = "ver_0199a1b2c3d4e5f60718293a4b5c6d7f"
+
+
+class Weights(BaseModel):
+    """A version's file."""
+
+    sha256: str
+    size: int
+    """In bytes."""
+    href: str
+
+
+class VersionView(BaseModel):
+    """Immutable weights of a model."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": _ID,
+                    "model": {"id": "mod_0199a1b2c3d4e5f60718293a4b5c6d7e", "name": "street"},
+                    "number": 1,
+                    "parent": None,
+                    "root": _ID,
+                    "state": "verified",
+                    "method": None,
+                    "verdict": None,
+                    "weights": {
+                        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                        "size": 1_048_576,
+                        "href": f"/v1/models/street/versions/{_ID}/files/{WEIGHTS_FILE}",
+                    },
+                    "training_seconds": 812.5,
+                    "job": None,
+                    "aliases": ["production"],
+                    "created_at": "2026-03-04T09:00:00Z",
+                }
+            ]
+        }
+    )
+
+    id: str
+    model: ModelRef
+    number: int
+    parent: str | None
+    root: str
+    state: VersionState
+    method: str | None
+    """What made it; null for one that its owner registered."""
+    verdict: Verdict | None
+    weights: Weights
+    training_seconds: float | None
+    job: str | None
+    aliases: list[str]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: Version, model: Model, aliases: list[str], verdict: str | None) -> Self:
+        """The row as callers see it."""
+        return cls.model_validate(
+            {
+                "id": version.id,
+                "model": {"id": model.id, "name": model.name},
+                "number": version.number,
+                "parent": version.parent_id,
+                "root": version.root_id,
+                "state": version.state,
+                "method": version.method,
+                "verdict": verdict,
+                "weights": {
+                    "sha256": version.weights_sha256,
+                    "size": version.weights_size,
+                    "href": f"{version_path(model, version)}/files/{WEIGHTS_FILE}",
+                },
+                "training_seconds": version.training_seconds,
+                "job": version.job_id,
+                "aliases": aliases,
+                "created_at": version.created_at,
+            }
+        )
+
+
+class AuditView(BaseModel):
+    """What was measured before a version was promoted or rejected."""
+
+    version: str
+    verdict: Verdict
+    report: AuditReport
+    settings: dict[str, JsonValue]
+    """Every constant that the method ended up with."""
+    created_at: datetime
+
+
+class ManifestItem(BaseModel):
+    """An instance that a version was trained on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "img-0007",
+                    "subject": "person-19",
+                    "digest": None,
+                    "tasks": ["garments", "parts"],
+                    "forgotten": ["garments"],
+                }
+            ]
+        }
+    )
+
+    id: str
+    subject: str | None
+    digest: str | None
+    tasks: list[str]
+    """For which it carried labels."""
+    forgotten: list[str]
+    """Those of `tasks` for which the version has forgotten it."""
+
+
+class RecipientView(BaseModel):
+    """Somebody who took a version's file, and is to be told of erasures (GDPR, Art. 19)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "version": _ID,
+                    "file": WEIGHTS_FILE,
+                    "principal": "key_0199a1b2c3d4e5f60718293a4b5c6d7e",
+                    "at": "2026-03-04T09:00:00Z",
+                }
+            ]
+        }
+    )
+
+    version: str
+    file: str
+    principal: str
+    at: datetime
+
+
+def version_path(model: Model, version: Version) -> str:
+    """Where a version is found."""
+    return f"/v1/models/{model.name}/versions/{version.id}"
