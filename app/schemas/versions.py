@@ -38,7 +38,7 @@ class VersionView(BaseModel):
                     "method": None,
                     "verdict": None,
                     "weights": {
-                        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                        "sha256": "9f86d081884c7d65" * 4,
                         "size": 1_048_576,
                         "href": f"/v1/models/street/versions/{_ID}/files/{WEIGHTS_FILE}",
                     },
