@@ -43,19 +43,21 @@ class MultiTaskResNet(nn.Module):
     """Images [B, C, H, W] through three residual stages to {task: [B, *shape]}."""
 
     def __init__(self, channels: int, width: int, heads: Mapping[str, tuple[int, ...]]) -> None:
-        """Stages of `width`, 2 and 4 times it, each halving the image; heads as `VectorHeads`."""
+        """Stages of `width`, 2 and 8 times it, each halving the image; `heads` as `VectorHeads`."""
         super().__init__()
         self.stages = nn.Sequential(
             _ResidualStage(channels, width),
             _ResidualStage(width, 2 * width),
-            _ResidualStage(2 * width, 4 * width),
+            _ResidualStage(2 * width, 8 * width),
         )
-        self.shared = nn.Linear(4 * width * _GRID**2, 4 * width)
-        self.heads = VectorHeads(4 * width, heads)
+        self.shared = nn.Linear(8 * width * _GRID**2, 8 * width)
+        self.heads = VectorHeads(8 * width, heads)
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """One output a task."""
-        cells = functional.adaptive_avg_pool2d(self.stages(inputs), _GRID)
+        cells = functional.adaptive_avg_pool2d(
+            self.stages(inputs.contiguous(memory_format=torch.channels_last)), _GRID
+        )
         outputs: dict[str, Tensor] = self.heads(functional.relu(self.shared(cells.flatten(1))))
         return outputs
 

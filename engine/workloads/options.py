@@ -19,3 +19,11 @@ def share(option: str, value: object, highest: float) -> float:
             f"option {option!r} must be a number between 0 and {highest}, not {value!r}"
         )
     return float(value)
+
+
+def multiple(option: str, value: object, of: int) -> int:
+    """`value` as a positive multiple of `of`; raises `WorkloadError` naming the option."""
+    number = whole_number(option, value, of)
+    if number % of:
+        raise WorkloadError(f"option {option!r} must be a multiple of {of}, not {number}")
+    return number

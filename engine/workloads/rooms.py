@@ -22,7 +22,7 @@ _MISLABELLED: Final = 0.5
 """Share of rooms in which one object carries another object's or the wall's label."""
 _DEPTH_ERROR: Final = 0.12
 """Standard deviation of the logarithm of each room's error of scale."""
-_NORMAL_ERROR: Final = 0.3
+_NORMAL_ERROR: Final = 0.2
 """Standard deviation of each room's tilt about each axis, in radians."""
 
 
