@@ -29,9 +29,15 @@ class Client:
     nothing answers after several tries.
     """
 
-    def __init__(self, base_url: str, api_key: str | None = None, timeout: float = 30.0) -> None:
-        """`timeout` is in seconds, for connecting and for each silence of the service."""
-        self._transport = Transport(base_url, api_key, timeout)
+    def __init__(
+        self, base_url: str, api_key: str | None = None, timeout: float = 30.0, tries: int = 6
+    ) -> None:
+        """`timeout` is in seconds, for connecting and for each silence of the service.
+
+        `tries` is how often a call is made before a lost connection, or an answer that says to
+        come back later, becomes an error.
+        """
+        self._transport = Transport(base_url, api_key, timeout, tries)
         self.base_url = self._transport.base_url
         self.models = Models(self._transport)
         self.versions = Versions(self._transport)

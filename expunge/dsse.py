@@ -47,18 +47,6 @@ def key_id(public_key: Ed25519PublicKey) -> str:
     return _base64url(hashlib.sha256(canonical_json(members)).digest())
 
 
-def public_jwk(public_key: Ed25519PublicKey) -> dict[str, str]:
-    """The public key as a JSON Web Key (RFC 8037)."""
-    return {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "x": _base64url(public_key.public_bytes_raw()),
-        "kid": key_id(public_key),
-        "use": "sig",
-        "alg": "EdDSA",
-    }
-
-
 def keys_of(jwks: Any) -> dict[str, Ed25519PublicKey]:
     """The Ed25519 keys of a JSON Web Key Set by key id; raises ValueError on a malformed set."""
     if not isinstance(jwks, dict) or not isinstance(jwks.get("keys"), list):

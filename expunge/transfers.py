@@ -20,7 +20,6 @@ from expunge.transport import RETRIED_STATUSES, Transport, pause, refusal_of
 OnBytes = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all)."""
 
-_TRIES: Final = 6
 _CHUNK: Final = 1 << 20
 
 
@@ -70,7 +69,7 @@ def download(
         if failure is None:
             break
         failed = failed + 1 if part.exists() and part.stat().st_size == had else 1
-        if failed >= _TRIES:
+        if failed >= transport.tries:
             raise failure
         time.sleep(pause(failed, after))
     found = sha256_of(part)

@@ -28,9 +28,8 @@ BodyFactory = Callable[[], Mapping[str, Any]]
 """Makes httpx's body arguments afresh for each try, because a stream can be read only once."""
 
 RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
-_IN_PROGRESS: Final = "idempotency"
-"""Marks the 409 that says that the first try with the same key is still running."""
-_TRIES: Final = 6
+_STILL_RUNNING: Final = "still-running"
+"""The 409 that says that an earlier try with the same Idempotency-Key is still at work."""
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
 _LONGEST_RETRY_AFTER: Final = 60.0
@@ -51,9 +50,10 @@ def pause(tries: int, retry_after: float | None) -> float:
 class Transport:
     """One connection pool to one service."""
 
-    def __init__(self, base_url: str, api_key: str | None, timeout: float) -> None:
+    def __init__(self, base_url: str, api_key: str | None, timeout: float, tries: int) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
+        self.tries = tries
         headers = {"User-Agent": "expunge-client"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
@@ -95,7 +95,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         accepted: frozenset[int] = frozenset(),
-        tries: int = _TRIES,
+        tries: int | None = None,
     ) -> httpx.Response:
         """The answer; a status from 300 on raises ApiProblem unless it is in `accepted`."""
         sent = dict(headers or {})
@@ -123,10 +123,8 @@ class Transport:
                     return response
                 refusal = refusal_of(response)
                 failure, after = refusal, refusal.retry_after
-                again = refusal.status in RETRIED_STATUSES or (
-                    refusal.status == 409 and after is not None and _IN_PROGRESS in refusal.slug
-                )
-            if not again or tried >= tries:
+                again = refusal.status in RETRIED_STATUSES or refusal.slug == _STILL_RUNNING
+            if not again or tried >= (tries or self.tries):
                 raise failure
             time.sleep(pause(tried, after))
 

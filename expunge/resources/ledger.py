@@ -12,7 +12,6 @@ from expunge.answers import Event, LedgerCheck, LedgerHead
 from expunge.errors import UnexpectedAnswer
 from expunge.transport import RETRIED_STATUSES, Transport, pause, refusal_of
 
-_TRIES: Final = 6
 _LONGEST_SILENCE: Final = 120.0
 
 
@@ -52,14 +51,17 @@ class Ledger:
                     if response.status_code != 200:
                         response.read()
                         refusal = refusal_of(response)
-                        if response.status_code not in RETRIED_STATUSES or failed >= _TRIES:
+                        if (
+                            response.status_code not in RETRIED_STATUSES
+                            or failed >= self._transport.tries
+                        ):
                             raise refusal
                     else:
                         for event in _events(response.iter_lines()):
                             failed, after = 0, event.seq
                             yield event
             except httpx.TransportError as error:
-                if failed >= _TRIES:
+                if failed >= self._transport.tries:
                     raise self._transport.unreachable(error) from None
             failed += 1
             time.sleep(pause(failed, None))
