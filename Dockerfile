@@ -35,7 +35,7 @@ USER 10001
 
 FROM runtime AS worker
 COPY --from=worker-build /opt/expunge /opt/expunge
-CMD ["expunge", "worker"]
+CMD ["python", "-m", "worker", "celery"]
 
 FROM runtime AS api
 COPY --from=api-build /opt/expunge /opt/expunge
