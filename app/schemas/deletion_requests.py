@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic.config import JsonDict
 
 from app.schemas.fields import InstanceId, Instant, SubjectId, TaskName, Text
+from app.schemas.models import ModelRef
 from app.states import RequestState
 from engine.spec import CellAudit, Verdict
 
@@ -13,7 +15,7 @@ Priority = Literal["low", "normal", "high"]
 OnUnknown = Literal["refuse", "skip"]
 Scope = Literal["full", "partial"]
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "model": "street-parsing",
     "instances": ["img-0007", "img-0042"],
     "subjects": ["person-19"],
@@ -67,13 +69,6 @@ class NewDeletionRequest(_Body):
         if not self.instances and not self.subjects:
             raise ValueError("name at least one of `instances` and `subjects`")
         return self
-
-
-class ModelRef(BaseModel):
-    """A model by both its names."""
-
-    id: str
-    name: str
 
 
 class CellException(BaseModel):

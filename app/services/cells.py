@@ -48,7 +48,7 @@ def lineage(session: Session, version_id: str) -> list[Version]:
     return list(session.scalars(rows))
 
 
-def forgotten_in(session: Session, version_id: str) -> Select[tuple[int, str]]:
+def forgotten_in(session: Session, version_id: str) -> Select[int, str]:
     """Distinct (instance_pk, task) that the version or one of its ancestors forgot."""
     ids = [version.id for version in lineage(session, version_id)]
     return (

@@ -36,7 +36,7 @@ def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) ->
     )
 
 
-def joinable_job(model_id: str, root_id: str) -> Select[tuple[Job]]:
+def joinable_job(model_id: str, root_id: str) -> Select[Job]:
     """The oldest queued unlearning job of the model whose requests are against this root."""
     same_root = (
         exists()

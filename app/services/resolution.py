@@ -123,9 +123,8 @@ def emptied_tasks(
     `fresh` holds, for each instance, the tasks for which it is now to be forgotten.
     """
     cells = forgotten_in(session, version.id).where(ForgottenCell.task.in_(tasks)).subquery()
-    gone = dict(
-        session.execute(select(cells.c.task, func.count()).group_by(cells.c.task)).tuples().all()
-    )
+    counts = select(cells.c.task, func.count()).group_by(cells.c.task)
+    gone: dict[str, int] = dict(session.execute(counts).all())
     size = manifest_size(session, version.root_id)
     return [
         task
@@ -179,11 +178,11 @@ def _unknown(body: NewDeletionRequest, instances: list[str], subjects: list[str]
         ("subjects", body.subjects, subjects),
     ):
         absent = set(missing)
-        errors += [
-            {"pointer": f"#/{name}/{i}", "detail": f"{one!r} is not in the manifest"}
+        errors.extend(
+            FieldError(pointer=f"#/{name}/{i}", detail=f"{one!r} is not in the manifest")
             for i, one in enumerate(asked)
             if one in absent
-        ][:_MOST_NAMED]
+        )
     errors = errors[:_MOST_NAMED]
     named = ", ".join(repr(one) for one in [*instances, *subjects][:_MOST_NAMED])
     count = len(instances) + len(subjects)

@@ -1,0 +1,179 @@
+"""`/v1/deletion-requests`: post, list, look at, and wait for deletion requests."""
+
+import asyncio
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
+
+from app.auth import Principal, Scope
+from app.db import Database
+from app.http import DatabaseDep, OperationDep, ReadSession, answer, requires
+from app.pagination import Items, PageDep, link_next
+from app.problems import Problem
+from app.schemas.deletion_requests import DeletionRequestView, NewDeletionRequest, Preview
+from app.schemas.fields import Instant, Text
+from app.schemas.receipts import Envelope
+from app.services import intake, request_views
+from app.services.evidence import receipt_of
+from app.services.lookup import owned
+from app.shutdown import stopping
+from app.states import FINISHED_REQUEST, RequestState
+from app.tables import DeletionRequest
+
+LONGEST_WAIT = 60
+_LOOK_AGAIN = 0.25
+"""Seconds between two looks at a request that somebody waits for."""
+
+router = APIRouter(prefix="/v1/deletion-requests", tags=["deletion requests"])
+
+Caller = Annotated[Principal, Depends(requires(Scope.REQUESTS_WRITE, Scope.REQUESTS_APPROVE))]
+"""Who approves requests must be able to read them."""
+Writer = Annotated[Principal, Depends(requires(Scope.REQUESTS_WRITE))]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=DeletionRequestView,
+    responses={200: {"model": DeletionRequestView | Preview}},
+)
+def create(
+    body: NewDeletionRequest, caller: Writer, operation: OperationDep, database: DatabaseDep
+) -> Response:
+    """Ask that instances be forgotten.
+
+    202 while there is work to do or somebody must approve it; 200 where all of it was forgotten
+    before. With `validate_only`, 200 and what would happen.
+    """
+    if body.validate_only:
+        with database.read() as session:
+            return answer(intake.preview(session, caller.tenant_id, body))
+
+    def work(session: Session) -> Response:
+        request = intake.receive(session, caller.tenant_id, body, caller.name)
+        finished = request.state in FINISHED_REQUEST
+        headers = {} if finished else {"Retry-After": "2"}
+        return as_seen(
+            request_views.view(session, request),
+            request.revision,
+            200 if finished else 202,
+            Location=f"/v1/deletion-requests/{request.id}",
+            **headers,
+        )
+
+    return operation.run(work)
+
+
+@router.get("")
+def list_requests(
+    http: Request,
+    response: Response,
+    caller: Caller,
+    session: ReadSession,
+    page: PageDep,
+    state: RequestState | None = None,
+    model: Annotated[Text | None, Query(max_length=63)] = None,
+    subject: Annotated[Text | None, Query(max_length=512)] = None,
+    external_id: Annotated[Text | None, Query(max_length=200)] = None,
+    due_before: Instant | None = None,
+) -> Items[DeletionRequestView]:
+    """Requests, newest first."""
+    rows = request_views.list_requests(
+        session,
+        caller.tenant_id,
+        limit=page.limit + 1,
+        before_id=page.after,
+        state=state,
+        model=model,
+        subject=subject,
+        external_id=external_id,
+        due_before=due_before,
+    )
+    shown, cursor = page.cut(rows, lambda request: request.id)
+    link_next(http, response, cursor)
+    return Items(items=request_views.views(session, shown), next=cursor)
+
+
+@router.get("/{request_id}", response_model=DeletionRequestView)
+async def get(
+    request_id: Text,
+    http: Request,
+    caller: Caller,
+    database: DatabaseDep,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """One request.
+
+    With `wait`, the answer is held for up to that many seconds, until the request differs from the
+    one that `If-None-Match` names. Without that header, until its state changes, or at once where
+    the request is finished.
+    """
+    tenant = caller.tenant_id
+    until = time.monotonic() + wait
+    known = _revisions(if_none_match)
+    revision, state = await run_in_threadpool(_glance, database, tenant, request_id)
+    first = state
+    while (
+        (str(revision) in known if known else state == first and state not in FINISHED_REQUEST)
+        and time.monotonic() < until
+        and not stopping()
+        and not await http.is_disconnected()
+    ):
+        await asyncio.sleep(min(_LOOK_AGAIN, max(0.0, until - time.monotonic())))
+        revision, state = await run_in_threadpool(_glance, database, tenant, request_id)
+    if str(revision) in known:
+        return Response(status_code=304, headers={"ETag": f'"{revision}"'})
+    return await run_in_threadpool(_seen, database, tenant, request_id)
+
+
+@router.get("/{request_id}/receipt", response_model=Envelope)
+def receipt(
+    request_id: Text,
+    caller: Caller,
+    session: ReadSession,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The signed statement of what was done: a DSSE envelope, byte for byte as it was signed."""
+    request = owned(session, caller.tenant_id, DeletionRequest, request_id)
+    row = receipt_of(session, request.id)
+    if row is None:
+        raise Problem(
+            404,
+            "no-receipt",
+            f"request {request.id} is {request.state} and has no receipt",
+            state=request.state,
+        )
+    etag = f'"{row.id}"'
+    if row.id in _revisions(if_none_match):
+        return Response(status_code=304, headers={"ETag": etag})
+    return Response(row.envelope, media_type="application/json", headers={"ETag": etag})
+
+
+def as_seen(
+    view: DeletionRequestView, revision: int, status: int = 200, **headers: str
+) -> JSONResponse:
+    """The answer that shows a request, with its revision as the ETag."""
+    return answer(view, status, ETag=f'"{revision}"', **headers)
+
+
+def _glance(database: Database, tenant_id: str, request_id: str) -> tuple[int, str]:
+    with database.read() as session:
+        request = owned(session, tenant_id, DeletionRequest, request_id)
+        return request.revision, request.state
+
+
+def _seen(database: Database, tenant_id: str, request_id: str) -> JSONResponse:
+    with database.read() as session:
+        request = owned(session, tenant_id, DeletionRequest, request_id)
+        return as_seen(request_views.view(session, request), request.revision)
+
+
+def _revisions(if_none_match: str | None) -> set[str]:
+    """The bare tags of an If-None-Match header; `W/` makes no difference to it (RFC 9110)."""
+    tags = (tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(","))
+    return {tag[1:-1] for tag in tags if len(tag) > 1 and tag[0] == tag[-1] == '"'}

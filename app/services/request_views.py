@@ -1,0 +1,161 @@
+"""Deletion requests as callers see them, a page at a time: what belongs to them is read at once."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.schemas.deletion_requests import CellException, DeletionRequestView
+from app.schemas.models import ModelRef
+from app.services.intake import earlier_requests
+from app.services.lookup import find_model
+from app.states import RequestState
+from app.tables import (
+    Audit,
+    DeletionRequest,
+    Instance,
+    JobRequest,
+    Model,
+    Receipt,
+    RequestInstance,
+)
+from engine.spec import AuditReport, CellAudit
+
+SHOWN_INSTANCES = 100
+_DONE = (RequestState.COMPLETED, RequestState.COMPLETED_WITH_EXCEPTIONS)
+
+
+def receipt_href(request_id: str) -> str:
+    """Where a request's receipt is."""
+    return f"/v1/deletion-requests/{request_id}/receipt"
+
+
+def list_requests(
+    session: Session,
+    tenant_id: str,
+    *,
+    limit: int,
+    before_id: str | None = None,
+    state: RequestState | None = None,
+    model: str | None = None,
+    subject: str | None = None,
+    external_id: str | None = None,
+    due_before: datetime | None = None,
+) -> Sequence[DeletionRequest]:
+    """Up to `limit` of the tenant's requests, newest first, older than `before_id`."""
+    rows = select(DeletionRequest).where(DeletionRequest.tenant_id == tenant_id)
+    if before_id is not None:
+        rows = rows.where(DeletionRequest.id < before_id)
+    if state is not None:
+        rows = rows.where(DeletionRequest.state == state)
+    if model is not None:
+        rows = rows.where(DeletionRequest.model_id == find_model(session, tenant_id, model).id)
+    if subject is not None:
+        rows = rows.where(
+            select(RequestInstance.request_id)
+            .join(Instance, Instance.pk == RequestInstance.instance_pk)
+            .where(
+                RequestInstance.request_id == DeletionRequest.id,
+                Instance.root_id == DeletionRequest.root_id,
+                Instance.subject == subject,
+            )
+            .exists()
+        )
+    if external_id is not None:
+        rows = rows.where(DeletionRequest.external_id == external_id)
+    if due_before is not None:
+        rows = rows.where(DeletionRequest.due_at < due_before)
+    return session.scalars(rows.order_by(DeletionRequest.id.desc()).limit(limit)).all()
+
+
+def view(session: Session, request: DeletionRequest) -> DeletionRequestView:
+    """One request as callers see it."""
+    return views(session, [request])[0]
+
+
+def views(session: Session, requests: Sequence[DeletionRequest]) -> list[DeletionRequestView]:
+    """Requests as callers see them, in the order given."""
+    ids = [request.id for request in requests]
+    names = dict(
+        session.execute(
+            select(Model.id, Model.name).where(Model.id.in_({r.model_id for r in requests}))
+        ).all()
+    )
+    jobs = dict(
+        session.execute(
+            select(JobRequest.request_id, func.max(JobRequest.job_id))
+            .where(JobRequest.request_id.in_(ids))
+            .group_by(JobRequest.request_id)
+        ).all()
+    )
+    receipted = set(
+        session.scalars(select(Receipt.request_id).where(Receipt.request_id.in_(ids)).distinct())
+    )
+    audits = _audits(session, {r.version_id for r in requests if r.version_id})
+    return [
+        DeletionRequestView(
+            id=request.id,
+            model=ModelRef(id=request.model_id, name=names[request.model_id]),
+            state=RequestState(request.state),
+            state_reason=request.state_reason,
+            scope="full" if request.scope == "full" else "partial",
+            tasks=request.tasks,
+            instance_count=request.instance_count,
+            instances=_first_instances(session, request.id),
+            subjects=request.subjects,
+            unknown_instances=request.unknown_instances,
+            reason=request.reason,
+            external_id=request.external_id,
+            priority=request.priority,
+            received_at=request.received_at,
+            due_at=request.due_at,
+            extended=request.extended,
+            job=jobs.get(request.id),
+            version=request.version_id,
+            exceptions=[CellException.model_validate(one) for one in request.exceptions],
+            audit=[
+                cell for cell in audits.get(request.version_id, ()) if cell.request_id == request.id
+            ]
+            or None,
+            receipt=receipt_href(request.id) if request.id in receipted else None,
+            earlier_receipts=_earlier_receipts(session, request)
+            if request.state in _DONE and request.id not in receipted
+            else [],
+            created_by=request.created_by,
+            created_at=request.created_at,
+            updated_at=request.updated_at,
+        )
+        for request in requests
+    ]
+
+
+def _audits(session: Session, version_ids: set[str]) -> dict[str | None, tuple[CellAudit, ...]]:
+    rows = session.execute(
+        select(Audit.version_id, Audit.report).where(Audit.version_id.in_(version_ids))
+    )
+    return {version: AuditReport.model_validate(report).cells for version, report in rows}
+
+
+def _first_instances(session: Session, request_id: str) -> list[str]:
+    return list(
+        session.scalars(
+            select(Instance.instance_id)
+            .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
+            .where(RequestInstance.request_id == request_id)
+            .order_by(RequestInstance.instance_pk)
+            .limit(SHOWN_INSTANCES)
+        )
+    )
+
+
+def _earlier_receipts(session: Session, request: DeletionRequest) -> list[str]:
+    if request.version_id is None:
+        return []
+    earlier = [
+        one.id for one in earlier_requests(session, request.id, request.version_id, request.tasks)
+    ]
+    receipted = set(
+        session.scalars(select(Receipt.request_id).where(Receipt.request_id.in_(earlier)))
+    )
+    return [receipt_href(one) for one in earlier if one in receipted]
