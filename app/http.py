@@ -84,12 +84,16 @@ def requires(*scopes: Scope) -> Callable[[Principal], Principal]:
     return principal
 
 
-async def get_operation(request: Request, parts: PartsDep, principal: AnyPrincipal) -> Operation:
-    """The request's write transaction, bound to its Idempotency-Key."""
+def operation_of(request: Request, parts: Parts, principal: Principal, content: bytes) -> Operation:
+    """The request's write transaction; `content` is what makes a repetition the same request."""
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
-    body = await request.body() if key is not None else b""
-    mark = fingerprint(request.method, request.url.path, body)
+    mark = fingerprint(request.method, request.url.path, content)
     return Operation(parts.database, parts.running, principal.name, key, mark)
+
+
+async def get_operation(request: Request, parts: PartsDep, principal: AnyPrincipal) -> Operation:
+    """The request's write transaction, bound to its Idempotency-Key and body."""
+    return operation_of(request, parts, principal, await request.body())
 
 
 OperationDep = Annotated[Operation, Depends(get_operation)]

@@ -46,6 +46,10 @@ class RunningKeys:
                 self._keys.discard((caller, key))
 
 
+def _as_is(response: Response) -> Response:
+    return response
+
+
 class Operation:
     """The one write transaction of an HTTP request, and the memory of its answer."""
 
@@ -64,15 +68,23 @@ class Operation:
         self._fingerprint = fingerprint
         self._held = False
 
-    def run(self, work: Callable[[Session], Response]) -> Response:
+    def run(
+        self,
+        work: Callable[[Session], Response],
+        remembered: Callable[[Response], Response] = _as_is,
+    ) -> Response:
         """Do `work` and commit, or give the first answer again.
+
+        `remembered` is what to answer to a repetition, where that is not the first answer itself.
 
         Everything happens on the calling thread: a transaction that waited for a free thread while
         other threads wait for its locks would stand still.
         """
         held = nullcontext() if self._held else self.hold()
         with held, self._database.write() as session, session.begin():
-            return work(session) if self._key is None else self._once(session, self._key, work)
+            if self._key is None:
+                return work(session)
+            return self._once(session, self._key, work, remembered)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -100,7 +112,13 @@ class Operation:
         headers = dict(row.headers) | {"idempotency-replayed": "true"}
         return Response(row.body, row.status, headers=headers)
 
-    def _once(self, session: Session, key: str, work: Callable[[Session], Response]) -> Response:
+    def _once(
+        self,
+        session: Session,
+        key: str,
+        work: Callable[[Session], Response],
+        remembered: Callable[[Response], Response],
+    ) -> Response:
         if session.get_bind().dialect.name == "postgresql":
             name = func.hashtextextended(f"{self._caller}\n{key}", 0)
             if not session.scalar(select(func.pg_try_advisory_xact_lock(name))):
@@ -109,7 +127,7 @@ class Operation:
         if first is not None:
             return first
         response = work(session)
-        self._keep(session, key, response)
+        self._keep(session, key, remembered(response))
         return response
 
     def _keep(self, session: Session, key: str, response: Response) -> None:

@@ -10,11 +10,35 @@ from app import problems
 from app.http import Parts
 from app.metrics import HttpMetrics
 from app.middleware import BodyLimits, RequestContext
-from app.routes import health
+from app.routes import (
+    aliases,
+    deletion_requests,
+    events,
+    files,
+    health,
+    jobs,
+    keys,
+    ledger,
+    manifest,
+    models,
+    request_verbs,
+    versions,
+)
 from app.settings import Settings, get_settings
 
 ROUTERS: list[APIRouter] = [
+    models.router,
+    versions.router,
+    files.router,
+    aliases.router,
+    manifest.router,
+    keys.router,
+    ledger.router,
     health.router,
+    deletion_requests.router,
+    request_verbs.router,
+    jobs.router,
+    events.router,
 ]
 
 

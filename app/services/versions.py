@@ -1,0 +1,74 @@
+"""Versions as they are looked at: lists, lineage, audits, and who took their files."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import database_now
+from app.ids import new_id
+from app.problems import NotFound
+from app.schemas.versions import VersionView
+from app.services.cells import promoted_version
+from app.states import VersionState
+from app.tables import Alias, Audit, Download, Model, Version
+
+
+def page(session: Session, model: Model, limit: int, after: int | None) -> Sequence[Version]:
+    """The model's versions, newest first, below the number `after`."""
+    versions = select(Version).where(Version.model_id == model.id)
+    if after is not None:
+        versions = versions.where(Version.number < after)
+    return session.scalars(versions.order_by(Version.number.desc()).limit(limit)).all()
+
+
+def views(session: Session, model: Model, versions: Sequence[Version]) -> list[VersionView]:
+    """The versions as callers see them, with aliases and verdicts."""
+    ids = [version.id for version in versions]
+    audits = select(Audit.version_id, Audit.verdict).where(Audit.version_id.in_(ids))
+    verdicts: Mapping[str, str] = dict(session.execute(audits).tuples().all())
+    aliases: dict[str, list[str]] = defaultdict(list)
+    named = select(Alias).where(Alias.model_id == model.id, Alias.version_id.in_(ids))
+    for alias in session.scalars(named.order_by(Alias.name)):
+        aliases[alias.version_id].append(alias.name)
+    return [
+        VersionView.of(version, model, aliases[version.id], verdicts.get(version.id))
+        for version in versions
+    ]
+
+
+def audit_of(session: Session, version: Version) -> Audit:
+    """The version's audit; 404 for one that its owner registered."""
+    audit = session.scalar(select(Audit).where(Audit.version_id == version.id))
+    if audit is None:
+        raise NotFound("audit of version", version.id)
+    return audit
+
+
+def successor(session: Session, model: Model, version: Version) -> Version | None:
+    """What is in service instead of a superseded version."""
+    return promoted_version(session, model) if version.state == VersionState.SUPERSEDED else None
+
+
+def record_download(session: Session, version: Version, file: str, principal: str) -> None:
+    """Remember who took a file."""
+    session.add(
+        Download(
+            id=new_id("dlv"),
+            tenant_id=version.tenant_id,
+            version_id=version.id,
+            file=file,
+            principal=principal,
+            at=database_now(session),
+        )
+    )
+
+
+def recipients(session: Session, model: Model, limit: int, after: str | None) -> Sequence[Download]:
+    """Who took a file of the model, newest first, behind the id `after`."""
+    rows = select(Download).join(Version, Version.id == Download.version_id)
+    rows = rows.where(Version.model_id == model.id)
+    if after is not None:
+        rows = rows.where(Download.id < after)
+    return session.scalars(rows.order_by(Download.id.desc()).limit(limit)).all()
