@@ -80,70 +80,71 @@ def run_job(shop: Workshop, claim: Claim) -> None:
     Only a worker that is killed or loses the database for good leaves that to the reaper.
     """
     started = time.monotonic()
+    settings = shop.settings
+    _tell("claimed", claim, kind=claim.kind)
     try:
-        with (
-            staging(shop.settings.state_dir, claim) as folder,
-            Lease(
-                shop.database,
-                claim,
-                shop.settings.lease_seconds,
-                shop.settings.heartbeat_seconds,
-            ) as lease,
-        ):
-            _tell("claimed", claim, kind=claim.kind)
-            outcome = _attempt(shop, claim, folder, lease)
+        with Lease(
+            shop.database, claim, settings.lease_seconds, settings.heartbeat_seconds
+        ) as lease:
+            outcome = _attempt(shop, claim, lease)
     except Fenced:
         outcome = "fenced out"
-    except DBAPIError:
-        raise
-    except Exception as error:  # one job's trouble must not end the worker
-        log.exception("job broke job=%s fence=%d", claim.job_id, claim.fence)
-        why = f"the worker could not carry it out: {type(error).__name__}"
-        outcome = _fail(shop, claim, why, None, final=False)
     _tell(outcome, claim, seconds=f"{time.monotonic() - started:.1f}")
 
 
-def _attempt(shop: Workshop, claim: Claim, folder: Path, lease: Lease) -> str:
+def _attempt(shop: Workshop, claim: Claim, lease: Lease) -> str:
     """What became of the attempt, in a word for the log."""
-    settings = shop.settings
     try:
-        with shop.database.read() as session:
-            spec = write_spec(
-                session,
-                claim,
-                folder,
-                shop.storage,
-                threads=settings.torch_threads,
-                device=settings.device,
-            )
-        run = supervise(
-            engine_command(spec),
-            engine_environment(os.environ),
-            Limits(
-                settings.job_time_limit_seconds,
-                settings.job_memory_bytes,
-                settings.kill_grace_seconds,
-            ),
-            lease.report,
-            lambda: End.STOPPED if shop.stop.is_set() else _ENDS.get(lease.order),
-        )
-        match run.end:
-            case End.LOST:
-                raise Fenced(claim)
-            case End.STOPPED:
-                _write(shop, lambda session: execution.give_back(session, claim))
-                return "given back"
-            case End.CANCELLED:
-                _write(shop, lambda session: execution.cancelled(session, claim, run.log))
-                return "cancelled"
-            case End.EXITED if run.exit_code == 0:
-                return _collect(shop, claim, folder)
-            case _:
-                error = _why(run, settings.job_time_limit_seconds)
-                final = run.end is End.EXITED and run.exit_code == _ENGINE_GAVE_UP
-                return _fail(shop, claim, error, run.log, final=final)
+        with staging(shop.settings.state_dir, claim) as folder:
+            return _work(shop, claim, folder, lease)
+    except (Fenced, DBAPIError):
+        raise
     except (OSError, BadResult) as error:  # a full disk, a file gone from storage
-        return _fail(shop, claim, f"{type(error).__name__}: {error}", None, final=False)
+        why = f"{type(error).__name__}: {error}"
+        return _fail(shop, claim, why, None, final=False)
+    except Exception as error:  # one job's trouble must not end the worker
+        log.exception("job broke job=%s fence=%d", claim.job_id, claim.fence)
+        why = f"the worker could not carry it out: {type(error).__name__}"
+        return _fail(shop, claim, why, None, final=False)
+
+
+def _work(shop: Workshop, claim: Claim, folder: Path, lease: Lease) -> str:
+    settings = shop.settings
+    with shop.database.read() as session:
+        spec = write_spec(
+            session,
+            claim,
+            folder,
+            shop.storage,
+            threads=settings.torch_threads,
+            device=settings.device,
+        )
+    run = supervise(
+        engine_command(spec),
+        engine_environment(os.environ),
+        Limits(
+            settings.job_time_limit_seconds,
+            settings.job_memory_bytes,
+            settings.kill_grace_seconds,
+        ),
+        lease.report,
+        lambda: End.STOPPED if shop.stop.is_set() else _ENDS.get(lease.order),
+    )
+    match run.end:
+        case End.LOST:
+            raise Fenced(claim)
+        case End.STOPPED:
+            _write(shop, lambda session: execution.give_back(session, claim))
+            return "given back"
+        case End.CANCELLED:
+            _write(shop, lambda session: execution.cancelled(session, claim, run.log))
+            return "cancelled"
+        case End.EXITED if run.exit_code == 0:
+            return _collect(shop, claim, folder)
+        case _:
+            error = _why(run, settings.job_time_limit_seconds)
+            final = run.end is End.EXITED and run.exit_code == _ENGINE_GAVE_UP
+            return _fail(shop, claim, error, run.log, final=final)
 
 
 def _collect(shop: Workshop, claim: Claim, folder: Path) -> str:

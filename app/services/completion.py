@@ -144,13 +144,14 @@ def _complete(
         if cell.request_id == request.id and cell.verdict != "pass"
     ]
     if not promoted and not exceptions:
-        reason = (
-            f"its own measurements passed, but version {version.number} as a whole is"
-            f" {result.audit.verdict!r} and was not promoted"
+        verdict = result.audit.verdict
+        reason = f"its cells passed, but version {version.number} is not in service: " + (
+            "the alias was moved while the job ran"
+            if verdict == "pass"
+            else f"the verdict over all requests of the job is {verdict!r}"
         )
         exceptions = [
-            {"task": task, "verdict": result.audit.verdict, "reason": reason}
-            for task in request.tasks
+            {"task": task, "verdict": verdict, "reason": reason} for task in request.tasks
         ]
     request.exceptions = exceptions
     request.version_id = version.id

@@ -1,0 +1,45 @@
+"""A workload that misbehaves on demand, found by the engine through a real entry point."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from torch import nn
+
+from engine.workloads.digits import DigitsWorkload
+
+
+class MoodyWorkload(DigitsWorkload):
+    name = "moody"
+
+    def __init__(self, mood: str = "well", seconds: float = 0.0, trace: str = "") -> None:
+        super().__init__(hidden=8, epochs=1)
+        self.mood = mood
+        self.seconds = seconds
+        self.trace = trace
+
+    def build_model(self) -> nn.Module:
+        if self.trace:
+            with Path(self.trace).open("a") as trace:
+                trace.write(f"{os.getpid()}\n")
+        time.sleep(self.seconds)
+        if self.mood == "raise":
+            raise RuntimeError("a bad day")
+        if self.mood == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.mood == "leak":
+            self.hoard = bytearray(64 << 30)
+        if self.mood == "ignore-sigterm":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(3600)
+        if self.mood == "leave-a-child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+            with Path(self.trace).open("a") as trace:
+                trace.write(f"{child.pid}\n")
+        if self.mood == "chatter":
+            print("not a line of the engine's", "x" * 200_000, flush=True)
+            print("\0 \N{SNOWMAN}", file=sys.stderr, flush=True)
+        return super().build_model()
