@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import httpx
 
@@ -19,8 +19,6 @@ from expunge.transport import RETRIED_STATUSES, Transport, pause, refusal_of
 
 OnBytes = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all)."""
-
-_CHUNK: Final = 1 << 20
 
 
 class CountedFile:
@@ -97,7 +95,7 @@ def _fetch(
                     raise refusal
                 return refusal, refusal.retry_after
             with part.open("ab" if response.status_code == 206 else "wb") as file:
-                for chunk in response.iter_bytes(_CHUNK):
+                for chunk in response.iter_raw():
                     file.write(chunk)
                     if on_bytes:
                         on_bytes(file.tell(), size)
