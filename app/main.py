@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from app import problems
+from app import logs, openapi, problems
 from app.http import Parts
-from app.metrics import HttpMetrics
+from app.metrics import HttpMetrics, WorkCollector
 from app.middleware import BodyLimits, RequestContext
 from app.routes import (
     aliases,
@@ -47,9 +47,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     parts = Parts(settings)
     registry = CollectorRegistry()
+    registry.register(WorkCollector(parts.database))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        logs.configure()
         yield
         parts.database.dispose()
 
@@ -58,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="0.1.0",
         summary="Unlearning as a service",
         lifespan=lifespan,
+        openapi_tags=openapi.TAGS,
     )
     app.state.parts = parts
     app.state.registry = registry
@@ -71,4 +74,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     for router in ROUTERS:
         app.include_router(router)
+    app.openapi = openapi.of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     return app

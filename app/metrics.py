@@ -1,12 +1,32 @@
-"""What Prometheus scrapes: HTTP as this process saw it, and the work as the database holds it."""
+"""What Prometheus scrapes: HTTP as this process saw it, and the work as the database holds it.
+
+The work is counted by SQL at each scrape, so that the figures survive restarts and are the same
+from every process. They cover all tenants; no label comes from input.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.db import Database, database_now
+from app.states import FINISHED_REQUEST, JobState, RequestState, VersionState
+from app.tables import Audit, DeletionRequest, Download, Job, LedgerHead, OutboxMessage, Version
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_VERDICTS = ("pass", "fail", "inconclusive")
 
 
 class HttpMetrics:
-    """Requests by method, route template and status; no label comes from input."""
+    """Requests by method, route template and status."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -30,4 +50,109 @@ class HttpMetrics:
         self._seconds.labels(known, route).observe(seconds)
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+class WorkCollector(Collector):
+    """Requests, jobs, versions, ledger and downloads, read from the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures now; `expunge_database_up 0` alone where the database does not answer."""
+        try:
+            with self._database.read() as session:
+                found = [*_requests(session), *_jobs(session), *_results(session)]
+        except SQLAlchemyError:
+            yield _gauge("expunge_database_up", "Whether the database answers", 0)
+            return
+        yield _gauge("expunge_database_up", "Whether the database answers", 1)
+        yield from found
+
+
+def _requests(session: Session) -> Iterator[Metric]:
+    now = database_now(session)
+    state = DeletionRequest.state
+    oldest = dict(_grouped(session, state, func.min(DeletionRequest.created_at)))
+    yield _by_state("expunge_requests", "Deletion requests", RequestState, _counts(session, state))
+    waiting = [s for s in RequestState if s not in FINISHED_REQUEST]
+    ages = GaugeMetricFamily(
+        "expunge_request_oldest_age_seconds",
+        "Age of the oldest unfinished deletion request",
+        labels=["state"],
+    )
+    for name in waiting:
+        ages.add_metric([name], _seconds(now, oldest.get(name)))
+    yield ages
+    due = session.scalar(
+        select(func.min(DeletionRequest.due_at)).where(state.not_in(FINISHED_REQUEST))
+    )
+    nearest = GaugeMetricFamily(
+        "expunge_request_nearest_deadline_seconds",
+        "Time left until the first unfinished deletion request is due; negative when late",
+    )
+    if due is not None:
+        nearest.add_metric([], (due - now).total_seconds())
+    yield nearest
+
+
+def _jobs(session: Session) -> Iterator[Metric]:
+    now = database_now(session)
+    yield _by_state("expunge_jobs", "Jobs", JobState, _counts(session, Job.state))
+    ready = Job.state == JobState.QUEUED, Job.not_before <= now
+    depth, oldest = session.execute(
+        select(func.count(), func.min(Job.not_before)).where(*ready)
+    ).one()
+    yield _gauge("expunge_queue_depth", "Jobs that a worker could claim now", depth)
+    yield _gauge(
+        "expunge_queue_oldest_seconds",
+        "How long the first of them has waited",
+        _seconds(now, oldest),
+    )
+    rung = OutboxMessage.published_at.is_(None)
+    first = session.scalar(select(func.min(OutboxMessage.created_at)).where(rung))
+    yield _gauge(
+        "expunge_outbox_lag_seconds", "Age of the oldest unpublished message", _seconds(now, first)
+    )
+
+
+def _results(session: Session) -> Iterator[Metric]:
+    yield _by_state("expunge_versions", "Versions", VersionState, _counts(session, Version.state))
+    files = select(Version.weights_sha256, Version.weights_size).distinct()
+    files = files.where(Version.state != VersionState.PURGED)
+    size = session.scalar(select(func.sum(files.subquery().c.weights_size)))
+    yield _gauge("expunge_stored_bytes", "Bytes of distinct weights kept", float(size or 0))
+    verdicts = GaugeMetricFamily("expunge_audits", "Audits by verdict", labels=["verdict"])
+    found = _counts(session, Audit.verdict)
+    for verdict in _VERDICTS:
+        verdicts.add_metric([verdict], found.get(verdict, 0))
+    yield verdicts
+    events = session.scalar(select(func.sum(LedgerHead.seq)))
+    yield _gauge("expunge_ledger_events", "Events in all ledgers", float(events or 0))
+    taken = session.scalar(select(func.count()).select_from(Download))
+    yield _gauge("expunge_downloads", "Downloads of weights", taken or 0)
+
+
+def _by_state(
+    name: str, told: str, states: type[StrEnum], counts: Mapping[str, float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, told, labels=["state"])
+    for state in states:
+        family.add_metric([state], counts.get(state, 0))
+    return family
+
+
+def _counts(session: Session, column: InstrumentedAttribute[str]) -> Mapping[str, float]:
+    return dict(_grouped(session, column, func.count()))
+
+
+def _grouped(
+    session: Session, column: InstrumentedAttribute[str], value: ColumnElement[Any]
+) -> Iterator[tuple[str, Any]]:
+    yield from session.execute(select(column, value).group_by(column)).tuples()
+
+
+def _gauge(name: str, told: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, told, value=value)
+
+
+def _seconds(now: datetime, since: datetime | None) -> float:
+    return max((now - since).total_seconds(), 0) if since is not None else 0

@@ -4,18 +4,19 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar
 
 import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import json_body
+from app.logs import REQUEST_ID
 from app.metrics import HttpMetrics
 from app.problems import Problem, unexpected
 
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_DRAINED = 64_000_000
 _log = logging.getLogger("app.access")
 
 _HEADERS = {
@@ -62,6 +63,8 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, send_marked)
+        except ClientDisconnect:
+            _log.info("%s %s: the caller went away", scope["method"], scope["path"])
         except Exception as error:
             answer = unexpected(error)
             if status:
@@ -94,7 +97,7 @@ class BodyLimits:
         try:
             if headers.get("content-type", "").startswith("multipart/"):
                 _check_length(headers, self._max_upload)
-                receive = _counted(receive, self._max_upload)
+                receive, send = _drained(_counted(receive, self._max_upload), send, headers)
             else:
                 _check_length(headers, self._max_body)
                 receive = await self._buffered(receive, headers)
@@ -128,15 +131,6 @@ class BodyLimits:
         return replay
 
 
-class RequestIdFilter(logging.Filter):
-    """Puts `request_id` into every log record."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Mark the record; all pass."""
-        record.request_id = REQUEST_ID.get()
-        return True
-
-
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _ACCEPTABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex
@@ -164,6 +158,28 @@ def _counted(receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
+
+
+def _drained(receive: Receive, send: Send, headers: Headers) -> tuple[Receive, Send]:
+    """Read what is left of an upload before it is refused, unless that is very much.
+
+    A caller that is still sending when the connection closes sees a broken pipe, not the answer.
+    """
+    ended = "expect" in headers  # then nothing was sent yet, and nothing will be
+
+    async def noted() -> Message:
+        nonlocal ended
+        message = await receive()
+        ended = not message.get("more_body", False)
+        return message
+
+    async def send_after(message: Message) -> None:
+        left = _DRAINED
+        while message["type"] == "http.response.start" and not ended and left > 0:
+            left -= len((await noted()).get("body", b""))
+        await send(message)
+
+    return noted, send_after
 
 
 def _too_large(limit: int) -> Problem:

@@ -1,0 +1,123 @@
+"""The service's own commands: `python -m app db|keys|openapi|check`."""
+
+import json
+from typing import Annotated
+
+import typer
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from app import ledger, migrate
+from app.auth import KeyHasher, Scope, create_key
+from app.db import Database
+from app.main import create_app
+from app.services import checkup
+from app.settings import get_settings
+from app.storage import LocalStorage
+from app.tables import DEFAULT_TENANT, Tenant
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+db = typer.Typer(no_args_is_help=True, help="The database's schema.")
+keys = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(db, name="db")
+app.add_typer(keys, name="keys")
+
+
+@db.command()
+def upgrade(revision: Annotated[str, typer.Argument()] = "head") -> None:
+    """Bring the schema up to a revision."""
+    database = _database()
+    migrate.upgrade(database, revision)
+    typer.echo(f"the schema is at revision {migrate.current(database)}")
+
+
+@db.command()
+def downgrade(revision: Annotated[str, typer.Argument(help="`base` removes all tables")]) -> None:
+    """Take the schema back to a revision."""
+    database = _database()
+    migrate.downgrade(database, revision)
+    typer.echo(f"the schema is at revision {migrate.current(database)}")
+
+
+@db.command()
+def current() -> None:
+    """Print the schema's revision."""
+    typer.echo(migrate.current(_database()) or "none")
+
+
+@db.command("check")
+def check_schema() -> None:
+    """Fail unless the schema is the one that this package needs."""
+    fault = checkup.schema_fault(_database())
+    if fault is not None:
+        raise _failure(fault)
+    typer.echo(f"the schema is at revision {migrate.head()}, as it should be")
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Option(help="what the key is for")],
+    scopes: Annotated[str, typer.Option(help=f"of {', '.join(Scope)}; separated by commas")],
+    tenant: Annotated[str, typer.Option(help="name or id")] = DEFAULT_TENANT,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Make an API key and print it; it is shown this once."""
+    try:
+        wanted = [Scope(scope.strip()) for scope in scopes.split(",")]
+    except ValueError as error:
+        raise _failure(f"{error}; scopes are {', '.join(Scope)}") from None
+    with _database().write() as session, session.begin():
+        is_it = (Tenant.id == tenant) | (Tenant.name == tenant)
+        owner = session.scalar(select(Tenant).where(is_it))
+        if owner is None:
+            raise _failure(f"there is no tenant {tenant!r}")
+        hasher = KeyHasher(get_settings().api_key_pepper)
+        row, key = create_key(session, hasher, owner.id, name, wanted)
+        told = {"name": row.name, "scopes": row.scopes}
+        ledger.append(session, owner.id, "api_key.created", row.id, "command-line", told)
+    made = {"id": row.id, "name": row.name, "tenant": owner.id, "scopes": row.scopes, "key": key}
+    typer.echo(json.dumps(made) if as_json else key)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    typer.echo(json.dumps(create_app().openapi(), indent=2))
+
+
+@app.command()
+def check() -> None:
+    """Check the whole installation: schema, ledgers, and every stored file against its digest."""
+    database, storage = _database(), LocalStorage(get_settings().storage)
+    fault = checkup.schema_fault(database)
+    if fault is not None:
+        raise _failure(fault)
+    with database.read() as session:
+        faults = [*checkup.ledger_faults(session), *checkup.file_faults(session, storage)]
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        raise typer.Exit(1)
+    typer.echo("schema, ledgers and files are as they should be")
+
+
+def _database() -> Database:
+    return Database(get_settings().database)
+
+
+def _failure(sentence: str) -> typer.Exit:
+    typer.echo(sentence, err=True)
+    return typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command that was typed; a database that is not there gets one sentence."""
+    try:
+        app(prog_name="python -m app")
+    except OperationalError as error:
+        typer.echo(f"the database cannot be used: {str(error.orig).splitlines()[0]}", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

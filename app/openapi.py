@@ -1,0 +1,120 @@
+"""The OpenAPI document: FastAPI's, with an example and the possible problems of every operation."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.problems import MEDIA_TYPE, TYPES
+
+TAGS = [
+    {"name": "models", "description": "Networks under management, their aliases and manifests"},
+    {"name": "versions", "description": "Immutable weights: registered, audited, downloaded"},
+    {"name": "deletion requests", "description": "Instances x tasks to be forgotten"},
+    {"name": "jobs", "description": "Engine runs that serve requests"},
+    {"name": "events", "description": "Every change of state, as it happens"},
+    {"name": "ledger", "description": "The hash chain of events, and the keys that sign"},
+    {"name": "keys", "description": "Who may call"},
+    {"name": "operations", "description": "For whoever runs the service"},
+]
+
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457 problem details; further members depend on the type.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+    "examples": [
+        {
+            "type": f"{TYPES}invalid",
+            "title": "Invalid",
+            "status": 422,
+            "detail": "colour is not a field of this request",
+            "errors": [{"pointer": "#/colour", "detail": "colour is not a field of this request"}],
+        }
+    ],
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes a repetition safe: it gets the first answer again. Kept for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "5f0c6a52-6a3e-4c3b-9d0e-1f6f2f3b9a10",
+}
+
+
+def of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """What makes the document of `app`, once."""
+    plain = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _enriched(plain())
+        return app.openapi_schema
+
+    return document
+
+
+def _enriched(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = _PROBLEM
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for method, operation in _operations(document):
+        responses = operation["responses"]
+        responses.pop("422", None)
+        responses["default"] = {
+            "description": "A problem",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if method == "post":
+            operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        contents = [operation.get("requestBody", {}), *responses.values()]
+        for media in (m for c in contents for m in c.get("content", {}).values()):
+            if "example" not in media and "examples" not in media:
+                media["example"] = _example(media.get("schema", {}), schemas)
+    return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in document["paths"].values():
+        yield from path.items()
+
+
+def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """The schema's own example, or one made of those of its parts."""
+    if "$ref" in schema:
+        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    for key in ("examples", "enum"):
+        if schema.get(key):
+            return schema[key][0]
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return _example(schema[key][0], schemas)
+    match schema.get("type"):
+        case "object":
+            properties = schema.get("properties", {})
+            return {name: _example(part, schemas) for name, part in properties.items()}
+        case "array":
+            return [_example(schema.get("items", {}), schemas)]
+        case "string" if schema.get("format") == "date-time":
+            return "2026-03-04T09:00:00Z"
+        case kind:
+            simple = {"string": "text", "integer": 1, "number": 0.5, "boolean": True}
+            return simple.get(str(kind))

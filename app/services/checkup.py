@@ -1,0 +1,56 @@
+"""Whether an installation is whole: schema, files, ledgers. Reads everything, changes nothing."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import ledger, migrate
+from app.db import Database
+from app.states import VersionState
+from app.storage import Storage
+from app.tables import Tenant, Version
+
+_BLOCK = 1 << 20
+
+
+def schema_fault(database: Database) -> str | None:
+    """What is wrong with the schema, as one sentence."""
+    found, wanted = migrate.current(database), migrate.head()
+    if found != wanted:
+        return f"the schema is at revision {found}, this package needs {wanted}: run `db upgrade`"
+    differences = migrate.differences(database)
+    if differences:
+        return f"the schema differs from revision {wanted}: {differences[0]}"
+    return None
+
+
+def ledger_faults(session: Session) -> Iterator[str]:
+    """What is wrong with each tenant's chain of events."""
+    for tenant in session.scalars(select(Tenant).order_by(Tenant.id)):
+        fault = ledger.verify(session, tenant.id)
+        if fault is not None:
+            yield f"ledger of tenant {tenant.name}: {fault}"
+
+
+def file_faults(session: Session, storage: Storage) -> Iterator[str]:
+    """Versions whose weights are missing from storage or are not what they were."""
+    rows = select(Version).where(Version.state != VersionState.PURGED).order_by(Version.id)
+    for version in session.scalars(rows):
+        try:
+            with storage.open(version.weights_sha256) as stream:
+                found = _sha256(stream)
+        except OSError as error:
+            yield f"weights of version {version.id}: {error.strerror}"
+            continue
+        if found != version.weights_sha256:
+            yield f"weights of version {version.id} were altered: their sha256 is now {found}"
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
