@@ -71,7 +71,8 @@ def train_from_scratch(workload: Workload, seed: int, out: Path, progress: Repor
     weights = write_weights(model.state_dict(), out / WEIGHTS_FILE)
     with (out / MANIFEST_FILE).open("w", encoding="utf-8") as file:
         for entry in manifest_entries(workload, instances):
-            file.write(entry.model_dump_json() + "\n")
+            # A first version has forgotten nothing, and the service's manifest has no such member.
+            file.write(entry.model_dump_json(exclude={"forgotten"}) + "\n")
     training = Training(
         workload=workload.name,
         seed=seed,
