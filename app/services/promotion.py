@@ -94,13 +94,14 @@ def _point(
     reason: str | None,
 ) -> Alias:
     former = session.get_one(Version, alias.version_id) if alias else None
+    now = database_now(session)
     if alias is None:
-        alias = Alias(model_id=model.id, name=name, version_id=version.id, revision=1)
+        alias = Alias(model_id=model.id, name=name, version_id=version.id, revision=1, moved_at=now)
         session.add(alias)
     else:
         alias.version_id = version.id
         alias.revision += 1
-    alias.moved_at = database_now(session)
+        alias.moved_at = now
     session.flush()
     told: dict[str, Any] = {
         "alias": name,
