@@ -133,7 +133,8 @@ def read_split(folder: Path, dataset: DatasetDescription, split: Split) -> dict[
     keys = ["ids", "inputs", *(task.array for task in dataset.tasks)]
     try:
         _check_digest(path, dataset.files.get(path.name, FileDescription()).sha256)
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves a file open that turns out not to be a zip archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in keys:
                 if key not in archive:
                     raise WorkloadError(f"{path} has no array {key!r}")

@@ -141,7 +141,8 @@ def _any_positive(task: ArrayTask, target: Tensor) -> Tensor:
 
 
 def _any_direction(task: ArrayTask, target: Tensor) -> Tensor:
-    return (target.norm(dim=1) > 0).flatten(1).any(1)
+    lengths: Tensor = target.norm(dim=1)
+    return (lengths > 0).flatten(1).any(1)
 
 
 def _statistics(task: ArrayTask, targets: Callable[[], Tensor]) -> tuple[float, float]:
@@ -155,7 +156,7 @@ def _statistics(task: ArrayTask, targets: Callable[[], Tensor]) -> tuple[float, 
 
 
 def _depth_scale(task: ArrayTask, targets: Callable[[], Tensor]) -> float:
-    if task.train_statistics:
+    if task.train_statistics and task.train_statistics.mean > 0:
         return task.train_statistics.mean
     known = targets()
     known = known[known > 0].double()
