@@ -150,9 +150,10 @@ class CellAudit(_Strict):
     """Whether the request asked this task to be forgotten; else it had to be left alone."""
     metric: str
     higher_is_better: bool
-    forget: Change
-    retain: Change
-    validation: Change
+    forget: Change | None
+    """None, like the next two, where there is no labelled instance to measure on."""
+    retain: Change | None
+    validation: Change | None
     """On the judging half of the validation split, which the method never saw."""
     auc: AucChange | None
     verdict: Verdict

@@ -1,0 +1,206 @@
+"""One request on one task: its measurements before and after, and the findings on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine import evaluation
+from engine.audit import verdict as rules
+from engine.audit.damage import kept_interval, kept_share
+from engine.audit.halves import cluster_of
+from engine.audit.measure import Evidence, ForgottenCells, Measured, Scores
+from engine.audit.membership import auc_interval, tpr_at_fpr
+from engine.audit.reference import Reference, choose, subject_effect_bound
+from engine.audit.uis import TaskScores
+from engine.audit.verdict import Finding
+from engine.spec import AucChange, CellAudit, Change, Interval
+from engine.workload import InstanceSet, Task
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cell's report, with what the whole audit needs of it."""
+
+    report: CellAudit
+    reference: Reference | None
+    """None where nothing was to be forgotten."""
+    impact: TaskScores | None
+    """The cell's term of the UIS; None where a metric is missing."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two networks on the same evidence."""
+
+    evidence: Evidence
+    before: Measured
+    after: Measured
+    confidence: float
+    """Of the intervals of one cell."""
+    identical: bool
+    """Whether the weights are the same, byte for byte."""
+
+
+def judge(comparison: Comparison, position: int, column: int) -> Judged:
+    """The cell of the request at `position` and the task of `column`."""
+    evidence, before, after = comparison.evidence, comparison.before, comparison.after
+    request = evidence.requests[position]
+    task = list(evidence.workload.tasks.values())[column]
+    target = task.name in request.tasks
+    forget = _change(before.forget[position], after.forget[position], column)
+    retain = _change(before.retain, after.retain, column)
+    validation = _change(before.validation, after.validation, column)
+    findings = [rules.unchanged()] if comparison.identical else []
+    auc = reference = None
+    if target and bool(request.cells[:, column].any()):
+        auc, reference, finding = _membership(comparison, request, column)
+        findings.append(finding)
+    findings += _damage(comparison, request, column, task, target)
+    impact = None
+    if forget is not None and validation is not None:
+        impact = TaskScores(
+            target, forget.before, forget.after, validation.before, validation.after
+        )
+    combined = rules.combine(findings)
+    report = CellAudit(
+        request_id=request.request_id,
+        task=task.name,
+        target=target,
+        metric=task.metric_name,
+        higher_is_better=task.higher_is_better,
+        forget=forget,
+        retain=retain,
+        validation=validation,
+        auc=auc,
+        verdict=combined.verdict,
+        reason=combined.reason,
+    )
+    return Judged(report, reference, impact)
+
+
+def _membership(
+    comparison: Comparison, request: ForgottenCells, column: int
+) -> tuple[AucChange | None, Reference, Finding]:
+    evidence, minimum = comparison.evidence, comparison.evidence.thresholds.min_reference
+    members = request.cells[:, column]
+    teaching = evidence.retain[:, column]
+    labelled = evidence.judging.supervision[:, column]
+    held_out_subjects = _pick(evidence.judging.subjects, labelled)
+    reference = choose(
+        _pick(evidence.train.subjects, members),
+        frozenset(s for s in _pick(evidence.train.subjects, teaching) if s is not None),
+        held_out_subjects,
+        minimum,
+        subject_effect_bound(comparison.before.judging_losses[labelled, column], held_out_subjects),
+    )
+    strangers = labelled.nonzero().squeeze(1)[reference.chosen]
+    if not len(strangers):
+        return None, reference, Finding("inconclusive", "no held-out instance to compare with")
+    intervals = [
+        auc_interval(
+            measured.forget_losses[members, column],
+            measured.judging_losses[strangers, column],
+            _clusters(evidence.train, members.nonzero().squeeze(1)),
+            _clusters(evidence.judging, strangers),
+            comparison.confidence,
+        )
+        for measured in (comparison.before, comparison.after)
+    ]
+    finding = rules.membership(
+        intervals[1],
+        tpr_at_fpr(
+            comparison.after.forget_losses[members, column],
+            comparison.after.judging_losses[strangers, column],
+        ),
+        int(members.sum()),
+        len(strangers),
+        reference.objection,
+        evidence.thresholds,
+    )
+    return AucChange(before=intervals[0], after=intervals[1]), reference, finding
+
+
+def _damage(
+    comparison: Comparison, request: ForgottenCells, column: int, task: Task, target: bool
+) -> list[Finding]:
+    """Quality left on retain and held-out data, and on what a partial request leaves in place.
+
+    Retain data are all there is, so their share is exact; held-out data are a sample, as are the
+    request's own instances on its kept tasks, which are judged where they are as many as a
+    reference must be.
+    """
+    evidence, before, after = comparison.evidence, comparison.before, comparison.after
+    held_out = before.validation[column]
+    findings = []
+    retain = _kept(before.retain[column], after.retain[column], task, held_out)
+    if retain is not None:
+        exact = Interval(low=retain, value=retain, high=retain)
+        findings.append(rules.kept("retain", exact, evidence.thresholds))
+    samples: list[tuple[str, InstanceSet, Tensor]] = [
+        ("validation", evidence.judging, evidence.judging.supervision[:, column])
+    ]
+    own = evidence.retain[:, column] & request.instances
+    if not target and int(own.sum()) >= evidence.thresholds.min_reference:
+        samples.append(("forget instances'", evidence.train, own))
+    for where, instances, members in samples:
+        share = _sample_share(comparison, instances, members, column, task)
+        if share is not None:
+            findings.append(rules.kept(where, share, evidence.thresholds))
+    return findings
+
+
+def _sample_share(
+    comparison: Comparison, instances: InstanceSet, members: Tensor, column: int, task: Task
+) -> Interval | None:
+    """The share kept on a sample, with an interval if the estimate alone does not pass."""
+    evidence = comparison.evidence
+    rows = members.nonzero().squeeze(1)
+    if not len(rows):
+        return None
+
+    def measure(choices: Sequence[Tensor]) -> list[float | None]:
+        cell_sets = []
+        for choice in choices:
+            cells = torch.zeros_like(instances.supervision)
+            cells[rows[choice], column] = True
+            cell_sets.append(cells)
+        both = [
+            evaluation.metrics(
+                evidence.workload, measured.model, instances, cell_sets, evidence.device
+            )
+            for measured in (comparison.before, comparison.after)
+        ]
+        held_out = comparison.before.validation[column]
+        return [_kept(b[column], a[column], task, held_out) for b, a in zip(*both, strict=True)]
+
+    everything = torch.ones(len(rows), dtype=torch.bool)
+    (share,) = measure([everything])
+    if share is None:
+        return None
+    exact = Interval(low=share, value=share, high=share)
+    if share >= evidence.thresholds.retain_kept:
+        return exact
+    return kept_interval(_clusters(instances, rows), measure, comparison.confidence) or exact
+
+
+def _kept(
+    before: float | None, after: float | None, task: Task, held_out: float | None
+) -> float | None:
+    if before is None or after is None:
+        return None
+    return kept_share(before, after, task.higher_is_better, before if held_out is None else held_out)
+
+
+def _change(before: Scores, after: Scores, column: int) -> Change | None:
+    first, second = before[column], after[column]
+    return None if first is None or second is None else Change(before=first, after=second)
+
+
+def _pick(values: Sequence[str | None], chosen: Tensor) -> list[str | None]:
+    return [values[row] for row in chosen.nonzero().squeeze(1).tolist()]
+
+
+def _clusters(instances: InstanceSet, rows: Tensor) -> list[str]:
+    return [cluster_of(instances.ids[row], instances.subjects[row]) for row in rows.tolist()]

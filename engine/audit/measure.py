@@ -1,0 +1,80 @@
+"""Everything that an audit measures on one network, in two passes over the data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine import evaluation
+from engine.spec import Thresholds
+from engine.workload import InstanceSet, Workload
+
+Scores = list[float | None]
+"""One a task; None where there is no labelled instance."""
+
+
+@dataclass(frozen=True)
+class ForgottenCells:
+    """What one request asked to forget, among N training instances and T tasks."""
+
+    request_id: str
+    cells: Tensor
+    """bool [N, T]."""
+    instances: Tensor
+    """bool [N]: the instances that it names."""
+    tasks: frozenset[str]
+    """The tasks that it names; the others had to be left alone."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an audit looks at."""
+
+    workload: Workload
+    train: InstanceSet
+    retain: Tensor
+    """bool [N, T]: the cells that still teach."""
+    judging: InstanceSet
+    """Held-out instances that no method has looked at."""
+    requests: Sequence[ForgottenCells]
+    thresholds: Thresholds
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network on the evidence."""
+
+    model: nn.Module
+    forget: list[Scores]
+    """One a request, on its instances: of a kept task, on those it still teaches."""
+    retain: Scores
+    validation: Scores
+    forget_losses: Tensor
+    """[N, T], NaN outside the forgotten cells."""
+    judging_losses: Tensor
+    """[M, T], NaN where there is no label."""
+
+
+def measure(evidence: Evidence, model: nn.Module) -> Measured:
+    """Metrics and losses of `model`, which is left in eval mode."""
+    workload, device = evidence.workload, evidence.device
+    on_requests = [
+        request.cells | (evidence.retain & request.instances[:, None])
+        for request in evidence.requests
+    ]
+    retain, *forget = evaluation.metrics(
+        workload, model, evidence.train, [evidence.retain, *on_requests], device
+    )
+    held_out = evidence.judging.supervision
+    (validation,) = evaluation.metrics(workload, model, evidence.judging, [held_out], device)
+    forgotten = torch.stack([request.cells for request in evidence.requests]).any(0)
+    return Measured(
+        model=model,
+        forget=forget,
+        retain=retain,
+        validation=validation,
+        forget_losses=evaluation.losses(workload, model, evidence.train, forgotten, device),
+        judging_losses=evaluation.losses(workload, model, evidence.judging, held_out, device),
+    )

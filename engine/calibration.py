@@ -1,0 +1,48 @@
+"""Where to stop forgetting: the loss that an instance would have, had the model never seen it.
+
+Held-out losses are a sample of the losses of unseen instances. Spreading the forget instances over
+their quantiles, each at its own rank, asks for the one set of losses that a membership test cannot
+tell from the held-out ones; pushing towards it from both sides keeps anything from being maximised
+without bound.
+"""
+
+import torch
+from torch import Tensor
+
+BAND = 0.1
+"""Distance from its target, as a share of the mean held-out loss, from which an instance is pushed
+at full weight."""
+_MULTIPLIER_RATE = 0.2
+_MULTIPLIER_RANGE = (0.2, 2.0)
+
+
+def mid_ranks(losses: Tensor) -> Tensor:
+    """Each loss's place among the n, as a share: `(r - .5) / n` for rank r from 1; [n] to [n]."""
+    order = losses.argsort(stable=True)
+    places = torch.empty_like(losses)
+    places[order] = (torch.arange(len(losses)).to(losses) + 0.5) / len(losses)
+    return places
+
+
+def targets(held_out: Tensor, places: Tensor) -> Tensor:
+    """The loss to aim at, [n]: the quantiles of the held-out losses [M] at `places` [n] in 0..1."""
+    return torch.quantile(held_out.double(), places.double()).to(held_out)
+
+
+def two_sided_weights(target: Tensor, loss: Tensor, scale: float) -> Tensor:
+    """Ascent weights in -1..1, [n]: positive where the loss is still too low, negative beyond it.
+
+    `clip((target - loss) / (BAND scale), -1, 1)`, with `scale` the task's mean held-out loss.
+    """
+    return ((target - loss) / max(BAND * scale, 1e-12)).clamp(-1, 1)
+
+
+def next_multiplier(multiplier: float, shortfall: float, scale: float) -> float:
+    """The task's forget weight for the next step, in .2..2.
+
+    It grows while the mean shortfall (target - loss) is positive: `m exp(.2 shortfall / scale)`,
+    the exponent held within .2 so that one wild batch cannot swing it.
+    """
+    low, high = _MULTIPLIER_RANGE
+    relative = torch.tensor(shortfall / max(scale, 1e-12)).clamp(-1, 1)
+    return float((multiplier * torch.exp(_MULTIPLIER_RATE * relative)).clamp(low, high))

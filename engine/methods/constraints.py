@@ -1,0 +1,111 @@
+"""The two-sided constraints of a job: each forgotten cell has a loss to reach, and to stay at."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine import calibration, evaluation
+from engine.errors import InvalidSpec
+from engine.problem import Problem
+
+
+@dataclass
+class Constraints:
+    """Targets of the cells to forget, of those forgotten earlier, and of their kept tasks."""
+
+    forgotten: Tensor
+    """bool [N, T]: asked for now or earlier."""
+    kept: Tensor
+    """bool [N, T]: cells that a forgotten instance still teaches; each stays at its own loss."""
+    places: Tensor
+    """[N, T]: where in the held-out losses a forgotten cell belongs; 0..1."""
+    kept_losses: Tensor
+    """[N, T]: the parent's."""
+    targets: Tensor
+    """[N, T]."""
+    scales: Tensor
+    """[T]: each task's mean held-out loss."""
+    multipliers: list[float] = field(default_factory=list)
+    """Each task's weight of forgetting."""
+
+    @classmethod
+    def of(cls, problem: Problem, held_out: Tensor) -> "Constraints":
+        """From the parent's losses, and those of the calibrating half, [M, T] with NaN for no label."""
+        forgotten = problem.forget | problem.earlier
+        kept = problem.retain & problem.forget.any(1, keepdim=True)
+        current = evaluation.losses(
+            problem.workload, problem.model, problem.train, forgotten | kept, problem.device
+        )
+        places = torch.zeros_like(current)
+        for column, name in enumerate(problem.workload.tasks):
+            for cells in (problem.forget, problem.earlier):
+                rows = cells[:, column]
+                if bool(rows.any()):
+                    places[rows, column] = calibration.mid_ranks(current[rows, column])
+            if bool(forgotten[:, column].any()) and bool(held_out[:, column].isnan().all()):
+                raise InvalidSpec(
+                    f"task {name!r} has no held-out instance to calibrate on: give the workload"
+                    " a validation split, or use the method retrain"
+                )
+        constraints = cls(
+            forgotten,
+            kept,
+            places,
+            current,
+            torch.zeros_like(current),
+            torch.ones(current.shape[1]),
+            [1.0] * current.shape[1],
+        )
+        constraints.aim(held_out)
+        return constraints
+
+    def aim(self, held_out: Tensor) -> None:
+        """Move the targets to where the calibrating half's losses [M, T] are now."""
+        for column in range(held_out.shape[1]):
+            losses = held_out[~held_out[:, column].isnan(), column]
+            if not len(losses):
+                continue
+            self.scales[column] = losses.mean()
+            rows = self.forgotten[:, column]
+            self.targets[rows, column] = calibration.targets(losses, self.places[rows, column])
+
+    def forget_loss(self, indices: Tensor, losses: Tensor) -> Tensor:
+        """What to *ascend*: `sum_t lambda_t mean_i w_it l_it` over the batch's forgotten cells.
+
+        `losses` [B, T] of the instances at `indices`; the weights are constants.
+        """
+        cells = self.forgotten[indices]
+        weights = self._weights(indices, losses, self.targets, cells)
+        return evaluation.task_mean(
+            losses * (weights * torch.tensor(self.multipliers)).to(losses), cells.to(losses.device)
+        )
+
+    def kept_loss(self, indices: Tensor, losses: Tensor) -> Tensor:
+        """What to *descend*: pulls the kept cells of the batch back to the loss they had."""
+        cells = self.kept[indices]
+        weights = self._weights(indices, losses, self.kept_losses, cells)
+        return evaluation.task_mean(-losses * weights.to(losses), cells.to(losses.device))
+
+    def adapt(self, indices: Tensor, losses: Tensor) -> None:
+        """Let each task's multiplier follow the batch's mean shortfall."""
+        cells = self.forgotten[indices]
+        shortfall = self.targets[indices] - losses.detach().cpu()
+        for column in range(cells.shape[1]):
+            rows = cells[:, column]
+            if bool(rows.any()):
+                self.multipliers[column] = calibration.next_multiplier(
+                    self.multipliers[column],
+                    float(shortfall[rows, column].mean()),
+                    float(self.scales[column]),
+                )
+
+    def _weights(self, indices: Tensor, losses: Tensor, target: Tensor, cells: Tensor) -> Tensor:
+        now = losses.detach().cpu()
+        columns = [
+            calibration.two_sided_weights(
+                target[indices, column], now[:, column], float(self.scales[column])
+            )
+            for column in range(cells.shape[1])
+        ]
+        return torch.where(cells, torch.stack(columns, 1), 0.0)

@@ -1,0 +1,229 @@
+"""The default method: forget towards a calibrated target, harm nobody, repair in every step.
+
+After "Interference-Aware Multi-Task Unlearning" (arXiv 2605.19042), with its two ideas recast.
+Each forgotten cell has a loss to reach, taken from held-out data, and is pushed towards it from
+both sides (`constraints`). The forget direction is made harmless to the losses of retain data by a
+projection on the cone of their gradients (`engine.projection`), and restricted to the weights that
+speak of the forget set. Every step also descends the retain loss. Looks at the calibrating half of
+the held-out data choose the weights and say when to stop (`selection`).
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from engine import evaluation
+from engine.errors import Diverged
+from engine.gradients import flat_gradient, flatten, specific_weights, trainable, write_gradients
+from engine.methods.batches import Sampler
+from engine.methods.constraints import Constraints
+from engine.methods.normalisation import re_estimate
+from engine.methods.selection import Look, Selector
+from engine.methods.settings import Settings, parse
+from engine.problem import Outcome, Problem
+from engine.projection import complement, cone
+
+_MASK_BATCH = 16
+_MASK_BATCHES = 24
+_MAX_ROLLBACKS = 4
+
+
+def unlearn(problem: Problem) -> Outcome:
+    """Change `problem.model` so that its forget cells look unseen.
+
+    Raises `InvalidSpec` for unknown settings or where nothing can calibrate, `Diverged` where
+    losses stay non-finite or the retain data cannot be kept.
+    """
+    settings = parse(problem.settings)
+    retained = problem.retain.any(1).nonzero().squeeze(1)
+    problem.model.eval()
+    had_statistics = re_estimate(problem.model, problem.train, retained, problem.device)
+    run = _Run(problem, settings, retained)
+    notes = run.go()
+    if had_statistics:
+        re_estimate(problem.model, problem.train, retained, problem.device)
+        notes.append("BatchNorm statistics were re-estimated on retain data.")
+    return Outcome(
+        settings={**settings.model_dump(), **run.derived()},
+        gradient_evaluations=run.evaluations,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Best:
+    look: Look
+    weights: list[Tensor]
+
+
+class _Run:
+    """One job's state: what changes from step to step."""
+
+    def __init__(self, problem: Problem, settings: Settings, retained: Tensor) -> None:
+        self.problem = problem
+        self.settings = settings
+        self.weights = trainable(problem.model)
+        self.selector = Selector(problem)
+        self.constraints = Constraints.of(problem, self.selector.held_out_losses)
+        forgetting = problem.forget.any(1).nonzero().squeeze(1)
+        earlier = problem.earlier.any(1).nonzero().squeeze(1)
+        partial = bool(self.constraints.kept.any())
+        self.projection = settings.projection
+        if self.projection == "auto":
+            self.projection = "none" if partial else "cone"
+        self.forget_batches = [
+            Sampler(rows, settings.forget_batch, problem.generator)
+            for rows in (forgetting, earlier)
+            if len(rows)
+        ]
+        self.retain_batches = Sampler(retained, settings.retain_batch, problem.generator)
+        self.rows: deque[Tensor] = deque(maxlen=settings.row_chunks * settings.row_memory)
+        self.steps = max(settings.min_steps, round(settings.steps_per_instance * len(forgetting)))
+        self.rate = settings.learning_rate
+        self.evaluations = 0
+        self.rollbacks = 0
+        self.rounds = 0
+        self.mask = self._mask(forgetting, retained)
+
+    def derived(self) -> dict[str, JsonValue]:
+        """What the model's own statistics made of the settings."""
+        names = list(self.problem.workload.tasks)
+        return {
+            "projection": self.projection,
+            "steps_a_round": self.steps,
+            "rounds_taken": self.rounds,
+            "rollbacks": self.rollbacks,
+            "final_learning_rate": self.rate,
+            "multipliers": dict(zip(names, self.constraints.multipliers, strict=True)),
+            "held_out_loss": dict(zip(names, self.constraints.scales.tolist(), strict=True)),
+        }
+
+    def go(self) -> list[str]:
+        """Take rounds until the bar is met, and leave the best weights in the model."""
+        best = _Best(self.selector.look(), self._copy())
+        for number in range(self.settings.rounds):
+            self.rounds = number + 1
+            best = self._round(number, best)
+            self._restore(best.weights)
+            if best.look.met:
+                break
+        total = self.settings.rounds * self.steps
+        self.problem.progress(total, total)
+        if best.look.met:
+            return []
+        return [f"The calibrating half's bar was not met in {self.rounds} rounds."]
+
+    def _round(self, number: int, best: _Best) -> _Best:
+        """One schedule of steps from the weights as they are; the best candidate so far."""
+        settings = self.settings
+        optimizer = torch.optim.Adam(self.weights, lr=self.rate)
+        safe = self._copy()
+        chosen: _Best | None = None
+        for step in range(self.steps):
+            decay = 0.525 + 0.475 * math.cos(math.pi * step / self.steps)  # from 1 to a twentieth
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * decay
+            try:
+                write_gradients(self.weights, -self._direction())
+                optimizer.step()
+                if (step + 1) % settings.check_every and step + 1 < self.steps:
+                    continue
+                look = self.selector.look()
+                sound = look.intact
+            except Diverged:
+                sound = False
+            self.problem.progress(number * self.steps + step + 1, settings.rounds * self.steps)
+            if not sound:
+                self._roll_back(safe)
+                optimizer = torch.optim.Adam(self.weights, lr=self.rate)
+                continue
+            safe = self._copy()
+            self.constraints.aim(look.held_out_losses)
+            if 2 * (step + 1) >= self.steps and (chosen is None or look.score < chosen.look.score):
+                chosen = _Best(look, safe)
+        if chosen is None or (best.look.score <= chosen.look.score and not chosen.look.met):
+            return best
+        return chosen
+
+    def _direction(self) -> Tensor:
+        """Where to move the weights, [D]: forget, harmlessly, and repair."""
+        problem, settings = self.problem, self.settings
+        forget = kept = None
+        for sampler in self.forget_batches:
+            indices = sampler.draw()
+            outputs, batch = evaluation.forward(
+                problem.model, problem.train, indices, problem.device
+            )
+            cells = self.constraints.forgotten[indices] | self.constraints.kept[indices]
+            losses = evaluation.cell_losses(problem.workload, outputs, batch, cells)
+            ascend = self.constraints.forget_loss(indices, losses)
+            forget = ascend if forget is None else forget + ascend
+            kept_loss = self.constraints.kept_loss(indices, losses)
+            kept = kept_loss if kept is None else kept + kept_loss
+            self.constraints.adapt(indices, losses)
+            self.evaluations += len(indices)
+        assert forget is not None and kept is not None
+        partial = bool(self.constraints.kept.any())
+        towards = flat_gradient(forget, self.weights, keep=partial)
+        mend = settings.repair * self._retain_gradient()
+        if partial:
+            mend = mend + settings.self_retain * flat_gradient(kept, self.weights)
+        if self.projection == "cone":
+            towards = cone(towards, torch.stack(list(self.rows)))
+        elif self.projection == "complement":
+            towards = complement(towards, torch.stack(list(self.rows)))
+        return self.mask * (towards - mend)
+
+    def _retain_gradient(self) -> Tensor:
+        """The gradient of the retain loss on a mini-batch, [D]; its chunks are kept as rows."""
+        chunks = self.retain_batches.draw().chunk(self.settings.row_chunks)
+        gradients = [self._gradient(chunk, self.problem.retain[chunk]) for chunk in chunks]
+        self.rows.extend(gradients)
+        return torch.stack(gradients).mean(0)
+
+    def _gradient(self, indices: Tensor, cells: Tensor) -> Tensor:
+        """The gradient of the mean loss of a batch's cells, summed over tasks, [D]."""
+        problem = self.problem
+        outputs, batch = evaluation.forward(problem.model, problem.train, indices, problem.device)
+        losses = evaluation.cell_losses(problem.workload, outputs, batch, cells)
+        self.evaluations += len(indices)
+        return flat_gradient(
+            evaluation.task_mean(losses, cells.to(problem.device)), self.weights
+        )
+
+    def _mask(self, forgetting: Tensor, retained: Tensor) -> Tensor:
+        """1 for the weights that may change, else 0; [D]."""
+        if self.settings.mask_share == 1:
+            return torch.ones_like(flatten(self.weights))
+        squares = []
+        for rows, cells in ((forgetting, self.problem.forget), (retained, self.problem.retain)):
+            sampler = Sampler(rows, _MASK_BATCH, self.problem.generator)
+            batches = min(_MASK_BATCHES, math.ceil(len(rows) / sampler.size))
+            drawn = [sampler.draw() for _ in range(batches)]
+            squares.append(sum(self._gradient(d, cells[d]).square() for d in drawn) / batches)
+        chosen = specific_weights(squares[0], squares[1], self.settings.mask_share)
+        return chosen.to(squares[0])
+
+    def _roll_back(self, safe: list[Tensor]) -> None:
+        """Back to the last sound weights, with half the step from here on."""
+        self.rollbacks += 1
+        if self.rollbacks > _MAX_ROLLBACKS:
+            raise Diverged(
+                f"the retain data could not be kept: after {_MAX_ROLLBACKS} halvings the learning"
+                f" rate is {self.rate:.1e} and the retain probe still falls"
+            )
+        self.rate /= 2
+        self.rows.clear()
+        self._restore(safe)
+
+    def _copy(self) -> list[Tensor]:
+        return [weight.detach().clone() for weight in self.weights]
+
+    @torch.no_grad()
+    def _restore(self, weights: list[Tensor]) -> None:
+        for weight, saved in zip(self.weights, weights, strict=True):
+            weight.copy_(saved)

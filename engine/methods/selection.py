@@ -1,0 +1,118 @@
+"""How good a candidate is, by the calibrating half of the held-out data and a retain probe alone."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine import evaluation
+from engine.audit.damage import kept_share
+from engine.audit.membership import auc
+from engine.audit.uis import TaskScores, uis
+from engine.problem import Problem
+
+_PROBE = 512
+"""Retain instances on which damage is watched."""
+_AUC_BAND = 0.04
+_LOSS_ALLOWED = 0.01
+_KEPT_BAR = 0.97
+"""Share of a metric to be kept for the bar to be met: stricter than a usual audit's."""
+_INTACT = 0.9
+"""Below this share of the retain probe's quality a step was too long."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at a candidate showed."""
+
+    score: float
+    """UIS x 100, plus what AUC and retain probe miss by, in per cent; lower is better."""
+    met: bool
+    """Whether nothing more is to be gained that the calibrating half could tell."""
+    intact: bool
+    held_out_losses: Tensor
+    """[M, T], of the calibrating half."""
+
+
+class Selector:
+    """Looks at candidates and compares them with the parent, which it is built from."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Measure the parent; `problem.model` must still have its weights."""
+        self._problem = problem
+        rows = problem.retain.any(1).nonzero().squeeze(1)
+        order = torch.randperm(len(rows), generator=problem.generator)[:_PROBE]
+        probe = torch.zeros_like(problem.retain)
+        probe[rows[order]] = problem.retain[rows[order]]
+        self._cells = [problem.forget, problem.retain & problem.forget.any(1, keepdim=True), probe]
+        self._forgotten = problem.forget | problem.earlier
+        self.held_out_losses = self._held_out()
+        self._parent = self._metrics()
+
+    def look(self) -> Look:
+        """Measure the problem's model as it is now."""
+        held_out = self._held_out()
+        problem = self._problem
+        losses = evaluation.losses(
+            problem.workload, problem.model, problem.train, self._forgotten, problem.device
+        )
+        forget, own, probe, validation = self._metrics()
+        forget_0, own_0, probe_0, validation_0 = self._parent
+        scores, excess, worst, worst_probe = [], 0.0, 1.0, 1.0
+        for column, task in enumerate(problem.workload.tasks.values()):
+            target = bool(problem.forget[:, column].any())
+            before, after = (forget_0, forget) if target else (own_0, own)
+            v_0, v = validation_0[column], validation[column]
+            b, a = before[column], after[column]
+            if v_0 is not None and v is not None:
+                if b is not None and a is not None:
+                    scores.append(TaskScores(target, b, a, v_0, v))
+                worst = min(worst, kept_share(v_0, v, task.higher_is_better, v_0))
+            p_0, p = probe_0[column], probe[column]
+            if p_0 is not None and p is not None:
+                unit = v_0 if v_0 is not None else p_0
+                worst_probe = min(worst_probe, kept_share(p_0, p, task.higher_is_better, unit))
+            for cells in (problem.forget, problem.earlier):
+                excess = max(excess, _auc_excess(losses[:, column], held_out[:, column], cells, column))
+        score = (
+            uis(scores) + 100 * excess + 100 * max(0.0, 1 - _LOSS_ALLOWED - worst_probe)
+        )
+        return Look(
+            score=score,
+            met=excess == 0 and min(worst, worst_probe) >= _KEPT_BAR,
+            intact=worst_probe >= _INTACT,
+            held_out_losses=held_out,
+        )
+
+    def _held_out(self) -> Tensor:
+        problem = self._problem
+        return evaluation.losses(
+            problem.workload,
+            problem.model,
+            problem.calibration,
+            problem.calibration.supervision,
+            problem.device,
+        )
+
+    def _metrics(self) -> list[list[float | None]]:
+        problem = self._problem
+        on_train = evaluation.metrics(
+            problem.workload, problem.model, problem.train, self._cells, problem.device
+        )
+        held_out = problem.calibration
+        on_held_out = evaluation.metrics(
+            problem.workload, problem.model, held_out, [held_out.supervision], problem.device
+        )
+        return [*on_train, *on_held_out]
+
+
+def _auc_excess(losses: Tensor, held_out: Tensor, cells: Tensor, column: int) -> float:
+    """What |AUC - .5| exceeds max(.04, its standard error) by; 0 without cells or reference."""
+    forgotten = losses[cells[:, column]]
+    strangers = held_out[~held_out.isnan()]
+    n, m = len(forgotten), len(strangers)
+    if not n or not m:
+        return 0.0
+    error = math.sqrt((1 / n + 1 / m) / 12)  # of the AUC of two samples of one distribution
+    return max(0.0, abs(auc(forgotten, strangers) - 0.5) - max(_AUC_BAND, error))

@@ -1,0 +1,53 @@
+"""The constants of `interference_aware`, and the one place where a caller's are checked."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from engine.errors import InvalidSpec
+
+
+class Settings(BaseModel):
+    """None of them depends on the request; what does is derived from the model's own statistics."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(7e-4, gt=0, le=1)
+    """Adam's, falling by a cosine to a twentieth in each round."""
+    steps_per_instance: float = Field(3.0, gt=0)
+    min_steps: int = Field(60, ge=2)
+    """A round takes the larger of these and `steps_per_instance` times the forget instances."""
+    rounds: int = Field(3, ge=1)
+    """At most; another one starts only while the bar is unmet on the calibrating half."""
+    forget_batch: int = Field(20, ge=1)
+    retain_batch: int = Field(32, ge=1)
+    repair: float = Field(2.0, ge=0)
+    """Weight of the retain gradient in every step."""
+    self_retain: float = Field(2.0, ge=0)
+    """Weight of keeping the forgotten instances' other tasks where they were."""
+    mask_share: float = Field(0.5, gt=0, le=1)
+    """Share of the weights that may change: those that speak most of the forget set."""
+    projection: Literal["auto", "cone", "complement", "none"] = "auto"
+    """`auto` is the cone in full-task jobs and none in partial ones."""
+    row_chunks: int = Field(4, ge=1)
+    """Retain gradients a step, each of a chunk of the retain batch."""
+    row_memory: int = Field(4, ge=1)
+    """Steps for which such a gradient constrains the forget direction."""
+    check_every: int = Field(10, ge=1)
+    """Steps between looks at the calibrating half."""
+
+
+def parse(given: Mapping[str, JsonValue]) -> Settings:
+    """The defaults with a caller's changes; raises `InvalidSpec` for a name or value that is wrong."""
+    try:
+        return Settings.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0] if first["loc"] else "settings"
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Settings.model_fields)
+            raise InvalidSpec(f"unknown setting {name!r}; the settings are: {known}") from error
+        raise InvalidSpec(
+            f"setting {name!r} cannot be {first['input']!r}: {first['msg']}"
+        ) from error

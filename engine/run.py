@@ -1,0 +1,146 @@
+"""One unlearning run: load, unlearn, audit, write."""
+
+import copy
+import importlib.metadata
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from engine.audit import Evidence, audit
+from engine.audit.halves import halves
+from engine.checkpoint import load_weights, write_weights
+from engine.errors import Diverged
+from engine.manifest import read_manifest, resolve
+from engine.problem import Outcome, Problem
+from engine.registry import load_method, load_workload
+from engine.spec import RESULT_FILE, WEIGHTS_FILE, AuditReport, JobResult, JobSpec, Progress
+from engine.workload import Reporter
+
+Phase = Literal["load", "measure", "unlearn", "audit", "write"]
+Emit = Callable[[Progress], None]
+
+_EMPTIES_A_TASK = "retrain"
+"""The one method that may be asked to forget everything of a task."""
+
+
+def run(spec: JobSpec, emit: Emit) -> JobResult:
+    """Carry out `spec`; leaves weights and `result.json` in the staging folder, whole or not at all.
+
+    The same spec on the same machine with the same number of threads gives the same weights, byte
+    for byte. Raises `EngineError` with one sentence where it cannot be done; the staging folder
+    then has no `result.json`.
+    """
+    started = time.perf_counter()
+    load = _reporter("load", emit)
+    load(0, 4)
+    workload = load_workload(spec.workload, spec.workload_options)
+    method = load_method(spec.method)
+    load(1, 4)
+    train = workload.instances("train")
+    calibration, judging = halves(workload.instances("val"))
+    load(2, 4)
+    cells = resolve(
+        read_manifest(spec.manifest),
+        spec.requests,
+        train,
+        list(workload.tasks),
+        may_empty_a_task=spec.method == _EMPTIES_A_TASK,
+    )
+    load(3, 4)
+    device = torch.device(spec.device)
+    before = workload.build_model()
+    load_weights(before, spec.parent_weights)
+    before.to(device).eval()
+    after = copy.deepcopy(before)
+    load(4, 4)
+    problem = Problem(
+        workload=workload,
+        model=after,
+        train=train,
+        retain=cells.retain,
+        forget=cells.forget,
+        earlier=cells.earlier,
+        calibration=calibration,
+        settings=spec.settings,
+        generator=torch.Generator().manual_seed(spec.seed),
+        seed=spec.seed,
+        device=device,
+        progress=_reporter("unlearn", emit),
+    )
+    outcome = method(problem)
+    _check_finite(after)
+    evidence = Evidence(
+        workload, train, cells.retain, judging, cells.requests, spec.thresholds, device
+    )
+    report = audit(evidence, before, after, _reporter("audit", emit))
+    return _write(spec, after, outcome, report, started, _reporter("write", emit))
+
+
+def _write(
+    spec: JobSpec,
+    model: nn.Module,
+    outcome: Outcome,
+    report: AuditReport,
+    started: float,
+    progress: Reporter,
+) -> JobResult:
+    """The weights first, then the result that vouches for them."""
+    progress(0, 2)
+    spec.staging.mkdir(parents=True, exist_ok=True)
+    written = write_weights(model.state_dict(), spec.staging / WEIGHTS_FILE)
+    progress(1, 2)
+    seconds = time.perf_counter() - started
+    result = JobResult(
+        job_id=spec.job_id,
+        weights_sha256=written.sha256,
+        weights_size=written.size,
+        method=spec.method,
+        settings=outcome.settings,
+        seed=spec.seed,
+        audit=report.model_copy(update={"notes": (*report.notes, *outcome.notes)}),
+        seconds=seconds,
+        gradient_evaluations=outcome.gradient_evaluations,
+        training_seconds=spec.training_seconds,
+        share_of_retraining=seconds / spec.training_seconds if spec.training_seconds else None,
+        versions={
+            "expunge": importlib.metadata.version("expunge"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    )
+    _write_text(spec.staging / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
+    progress(2, 2)
+    return result
+
+
+def _write_text(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).replace(path)
+
+
+def _reporter(phase: Phase, emit: Emit) -> Reporter:
+    """Turns (step, of) into progress lines, with the time that is left at the pace so far."""
+    started = time.perf_counter()
+
+    def report(step: int, of: int) -> None:
+        eta = (time.perf_counter() - started) / step * (of - step) if step else None
+        emit(Progress(phase=phase, step=step, of=of, eta_seconds=eta))
+
+    return report
+
+
+def _check_finite(model: nn.Module) -> None:
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Diverged(f"weight {name!r} became NaN or infinite")
