@@ -1,5 +1,6 @@
 """The service as its callers meet it: over HTTP, on a real port, with real files and a database."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def service(settings: Settings) -> Iterator[Service]:
 def sqlite_service(tmp_path: Path, sqlite_database_url: str) -> Iterator[Service]:
     """A service of this test alone, for what cannot depend on the database."""
     yield from serve(Settings(state_dir=tmp_path / "state", database_url=sqlite_database_url))
+
+
+@pytest.fixture(scope="module")
+def shared_service(
+    tmp_path_factory: pytest.TempPathFactory, _migrated_sqlite: Path
+) -> Iterator[Service]:
+    """A service of a whole test module, for tests that leave nothing behind that others see."""
+    folder = tmp_path_factory.mktemp("shared")
+    file = shutil.copy(_migrated_sqlite, folder / "expunge.db")
+    yield from serve(Settings(state_dir=folder / "state", database_url=f"sqlite:///{file}"))
 
 
 @pytest.fixture

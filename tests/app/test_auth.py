@@ -1,0 +1,173 @@
+"""Who may call, and what they may see."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from running_service import Registered, Service, add_tenant, add_worker, register_model
+
+from app.auth import KeyHasher, Scope
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer x",
+        "Bearer exp__",
+        "Bearer exp_abc_def",
+        "Basic YTpi",
+        "Bearer exp_\u00e9_x",
+    ],
+)
+def test_without_a_known_key_nobody_gets_in(
+    shared_service: Service, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization.encode()}
+    answer = httpx.get(f"{shared_service.base_url}/v1/whoami", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["type"].endswith("/unauthorized")
+
+
+def test_a_key_with_one_character_changed_is_refused(shared_service: Service) -> None:
+    key = shared_service.admin_key
+    for position in (5, 20, len(key) - 1):
+        other = "A" if key[position] != "A" else "B"
+        changed = key[:position] + other + key[position + 1 :]
+        with shared_service.client(changed) as client:
+            assert client.get("/v1/whoami").status_code == 401
+
+
+def test_a_missing_scope_is_named(service: Service) -> None:
+    with service.client(service.key(Scope.VERSIONS_READ)) as client:
+        answer = client.post("/v1/models", json={"name": "m", "workload": "digits"})
+    assert answer.status_code == 403
+    assert answer.json()["required"] == ["models:write"]
+    assert "models:write" in answer.json()["detail"]
+
+
+def test_whoami_tells_tenant_principal_and_scopes(service: Service) -> None:
+    key = service.key(Scope.VERSIONS_READ, Scope.LEDGER_READ)
+    with service.client(key) as client:
+        who = client.get("/v1/whoami").json()
+    assert who["tenant"] == "ten_default"
+    assert who["principal"].startswith("key_")
+    assert who["scopes"] == ["ledger:read", "versions:read"]
+
+
+def test_a_key_is_shown_once_works_and_can_be_revoked(
+    service: Service, client: httpx.Client
+) -> None:
+    made = client.post("/v1/api-keys", json={"name": "portal", "scopes": ["versions:read"]})
+    assert made.status_code == 201, made.text
+    key = made.json()["key"]
+    place = made.headers["location"]
+    with service.client(key) as portal:
+        assert portal.get("/v1/models").status_code == 200
+        assert "key" not in client.get(place).json()
+        assert client.delete(place).status_code == 204
+        assert client.delete(place).status_code == 204
+        assert portal.get("/v1/models").status_code == 401
+    listed = client.get("/v1/api-keys").json()["items"]
+    assert [item["name"] for item in listed] == ["portal", "admin"]
+    assert listed[0]["revoked_at"] is not None
+    assert key not in client.get("/v1/api-keys").text
+    assert client.get("/v1/ledger/verify").json()["ok"]
+
+
+def test_a_repetition_does_not_make_a_second_key_nor_show_the_first(client: httpx.Client) -> None:
+    body = {"name": "portal", "scopes": ["admin"]}
+    headers = {"Idempotency-Key": "make-a-key"}
+    made = client.post("/v1/api-keys", json=body, headers=headers)
+    again = client.post("/v1/api-keys", json=body, headers=headers)
+    assert again.status_code == 409
+    assert again.json()["key_id"] == made.json()["id"]
+    assert made.json()["key"] not in again.text
+    assert len(client.get("/v1/api-keys").json()["items"]) == 2
+
+
+def test_an_expired_key_is_refused_and_cannot_be_made(
+    service: Service, client: httpx.Client
+) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=0.5)
+    body = {"name": "short", "scopes": ["admin"], "expires_at": soon.isoformat()}
+    key = client.post("/v1/api-keys", json=body).json()["key"]
+    with service.client(key) as short:
+        while short.get("/v1/whoami").status_code == 200:
+            pass
+        assert "expired" in short.get("/v1/whoami").json()["detail"]
+    late = client.post("/v1/api-keys", json=body)
+    assert late.status_code == 422
+    assert late.json()["errors"][0]["pointer"] == "#/expires_at"
+
+
+def test_the_pepper_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "secrets" / "pepper"
+    first = KeyHasher(file).hash("exp_a_b")
+    assert KeyHasher(file).hash("exp_a_b") == first
+    assert KeyHasher(tmp_path / "other").hash("exp_a_b") != first
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def foreign(service: Service, registered: Registered) -> Iterator[httpx.Client]:
+    """A client of another tenant, with every scope."""
+    with service.database.write() as session, session.begin():
+        tenant = add_tenant(session, "other")
+    with service.client(service.key(Scope.ADMIN, tenant_id=tenant)) as client:
+        yield client
+
+
+def test_another_tenants_rows_are_as_if_they_were_not_there(
+    foreign: httpx.Client, client: httpx.Client, registered: Registered
+) -> None:
+    key = client.get("/v1/api-keys").json()["items"][0]["id"]
+    model, version = registered.model_id, registered.version_id
+    for name in (model, registered.name):
+        here = f"/v1/models/{name}"
+        for path in (
+            here,
+            f"{here}/versions",
+            f"{here}/versions/{version}",
+            f"{here}/versions/{version}/lineage",
+            f"{here}/versions/{version}/audit",
+            f"{here}/versions/{version}/files/weights.safetensors",
+            f"{here}/manifest",
+            f"{here}/recipients",
+            f"{here}/aliases/production",
+            f"/v1/api-keys/{key}",
+        ):
+            assert foreign.get(path).status_code == 404, path
+        assert foreign.patch(here, json={"name": "mine"}).status_code == 404
+        assert foreign.delete(here).status_code == 404
+        move = {"version": version}
+        assert foreign.put(f"{here}/aliases/production", json=move).status_code == 404
+        files = {"weights": b"x", "manifest": b"y"}
+        assert foreign.post(f"{here}/versions", files=files).status_code == 404
+    assert foreign.delete(f"/v1/api-keys/{key}").status_code == 404
+    assert foreign.get("/v1/models").json()["items"] == []
+    assert foreign.get("/v1/ledger/head").json()["seq"] == 0
+
+
+def test_two_tenants_may_use_the_same_name(service: Service, foreign: httpx.Client) -> None:
+    with service.database.write() as session, session.begin():
+        add_worker(session, "another")
+    answer = foreign.post("/v1/models", json={"name": "digits-model", "workload": "digits"})
+    assert answer.status_code == 201
+    assert foreign.get("/v1/models/digits-model").json()["id"] == answer.json()["id"]
+
+
+def test_versions_of_one_model_are_not_found_under_another(
+    service: Service, client: httpx.Client, registered: Registered
+) -> None:
+    with service.database.write() as session, session.begin():
+        other = register_model(session, service.parts.storage, "other-model")
+    assert client.get(f"/v1/models/digits-model/versions/{other.version_id}").status_code == 404
+    move = {"version": other.version_id}
+    path = "/v1/models/digits-model/aliases/candidate"
+    assert client.put(path, json=move).status_code == 404
