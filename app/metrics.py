@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db import Database, database_now
+from app.services.models import live_workers
 from app.states import FINISHED_REQUEST, JobState, RequestState, VersionState
 from app.tables import Audit, DeletionRequest, Download, Job, LedgerHead, OutboxMessage, Version
 
@@ -106,6 +107,9 @@ def _jobs(session: Session) -> Iterator[Metric]:
         "expunge_queue_oldest_seconds",
         "How long the first of them has waited",
         _seconds(now, oldest),
+    )
+    yield _gauge(
+        "expunge_live_workers", "Workers that showed themselves of late", len(live_workers(session))
     )
     rung = OutboxMessage.published_at.is_(None)
     first = session.scalar(select(func.min(OutboxMessage.created_at)).where(rung))

@@ -100,7 +100,9 @@ def _installation(place: Place) -> Iterator[Finding]:
     os.environ.setdefault("EXPUNGE_STATE_DIR", str(place.state))
     done = _run("-m", "app", "check")
     if done.returncode:
-        yield Finding("installation", "failed", _last(done), "expunge db upgrade")
+        schema = "schema" in _last(done) or "database" in _last(done)
+        todo = "expunge db upgrade" if schema else "restore it from a backup"
+        yield Finding("installation", "failed", _last(done), todo)
     else:
         yield Finding("installation", "ok", _last(done))
 
@@ -115,12 +117,20 @@ def _service(place: Place) -> Iterator[Finding]:
                 yield Finding("service", "failed", f"{url}: {told}", "see its log")
                 return
             yield Finding("service", "ok", f"{url}: {told}")
+            yield _workers(client)
             who = client.keys.whoami()
             yield Finding("API key", "ok", f"{who.principal}: {', '.join(who.scopes)}")
     except Unreachable as error:
         yield Finding("service", "failed", str(error), "expunge up")
     except ExpungeError as error:
         yield Finding("service", "failed", str(error), "")
+
+
+def _workers(client: Client) -> Finding:
+    count = client.health.live_workers()
+    if not count:
+        return Finding("workers", "failed", "none is alive: jobs wait", "expunge worker")
+    return Finding("workers", "ok", f"{count} alive")
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

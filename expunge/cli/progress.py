@@ -44,7 +44,7 @@ def bytes_bar(title: str, size: int | None) -> Iterator[Callable[[int, int], Non
     with bar(title) as on_step:
 
         def on_bytes(done: int, of: int) -> None:
-            on_step(f"{title} {done / 1e6:.1f} MB", done, size or of, None)
+            on_step(title, done, size or of, None)
 
         yield on_bytes
 

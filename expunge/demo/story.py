@@ -141,16 +141,13 @@ class Demo:
         first: Version,
         carried: list[Carried],
     ) -> dict[str, Any]:
-        promoted = client.models.get(model.id).aliases["production"]
-        if promoted == first.id:
-            console.print(
-                "  [yellow]no new version met the bar: the first one stays in production[/]"
-            )
+        wanted = carried[-1].request.version or carried[0].request.version or first.id
         file = owner.folder / "new.safetensors"
         with bytes_bar("downloading", None) as on_bytes:
-            new = client.versions.download(model.id, promoted, file, on_bytes)
+            new = client.versions.download(model.id, wanted, file, on_bytes)
         console.print(
-            f"  downloaded version {new.number}: sha256 {new.weights.sha256[:16]}... holds"
+            f"  downloaded version {new.number} ({new.state}, {_place(new)}): "
+            f"sha256 {new.weights.sha256[:16]}... holds"
         )
         before, after = owner.test(owner.folder / WEIGHTS_FILE), owner.test(file)
         console.print(f"  loaded into the network; on test data: {metrics_line(before, after)}")
@@ -163,7 +160,7 @@ class Demo:
                 continue
             receipt = owner.folder / f"{one.request.id}.receipt.json"
             receipt.write_bytes(client.requests.receipt(one.request.id))
-            about = file if one.request.version == promoted else None
+            about = file if one.request.version == new.id else None
             found = verify_receipt(receipt.read_bytes(), keys, about)
             of_file = ", about the downloaded weights" if found.weights else ""
             console.print(f"  receipt of the {one.title}: signature holds{of_file}")
@@ -185,6 +182,11 @@ class Demo:
 
 def _step(console: Console, number: int, title: str) -> None:
     console.print(f"[bold cyan]{number}/6[/] [bold]{title}[/]")
+
+
+def _place(version: Version) -> str:
+    named = ", ".join(version.aliases)
+    return f"now {named}" if named else "not in production: its audit did not pass"
 
 
 def _told(preview: Preview, what: ForgetSet) -> str:

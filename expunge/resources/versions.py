@@ -1,7 +1,6 @@
 """Versions: immutable weights, registered, looked at and downloaded."""
 
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,11 +77,7 @@ class Versions:
                     },
                 }
 
-            # One boundary for all tries: the service compares the bytes of a repeated request.
-            kind = f"multipart/form-data; boundary={uuid.uuid4().hex}"
-            response = self._transport.send(
-                "POST", f"{path_of(model)}/versions", headers={"Content-Type": kind}, body=body
-            )
+            response = self._transport.send("POST", f"{path_of(model)}/versions", body=body)
         return self._transport.read(response, Version)
 
     def get(self, model: str, version: str) -> Version:
