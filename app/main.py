@@ -12,6 +12,7 @@ from app.metrics import HttpMetrics, WorkCollector
 from app.middleware import BodyLimits, RequestContext
 from app.routes import (
     aliases,
+    console,
     deletion_requests,
     events,
     files,
@@ -39,6 +40,7 @@ ROUTERS: list[APIRouter] = [
     request_verbs.router,
     jobs.router,
     events.router,
+    console.router,
 ]
 
 

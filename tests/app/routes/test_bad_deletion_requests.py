@@ -5,8 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from carried_out import carry_out
-from running_service import TASKS, Registered, Service, register_model
 from sqlalchemy import func, select
 
 from app.auth import Scope
@@ -20,6 +18,8 @@ from app.tables import (
     OutboxMessage,
     RequestInstance,
 )
+from carried_out import carry_out
+from running_service import TASKS, Registered, Service, register_model
 
 URL = "/v1/deletion-requests"
 WRITTEN: tuple[type[Base], ...] = (

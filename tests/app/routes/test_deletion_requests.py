@@ -3,8 +3,6 @@ from typing import Any
 
 import httpx
 import pytest
-from carried_out import carry_out, claim_next, finish
-from running_service import TASKS, Registered, Service, add_tenant, register_model
 from sqlalchemy import func, select
 
 from app.auth import Scope
@@ -12,6 +10,8 @@ from app.deadlines import add_months
 from app.schemas.models import Policy
 from app.services.claiming import claim
 from app.tables import DeletionRequest, Instance, Job, OutboxMessage
+from carried_out import carry_out, claim_next, finish
+from running_service import TASKS, Registered, Service, add_tenant, register_model
 
 URL = "/v1/deletion-requests"
 

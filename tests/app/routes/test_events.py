@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -43,7 +44,7 @@ def test_events_are_paged_oldest_first_and_chain(
         found += page.json()["items"]
         url = page.links.get("next", {}).get("url")
     assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
-    for before, event in zip(found, found[1:], strict=False):
+    for before, event in pairwise(found):
         assert event["prev_hash"] == before["hash"]
     told = {name: found[0][name] for name in ("seq", "at", "kind", "entity", "actor", "payload")}
     body = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,157 @@
+"""`/console`: one page that shows requests and what their audits measured. It changes nothing."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from app import console
+from app.auth import Scope
+from app.console import sessions
+from app.http import Parts, PartsDep
+from app.pagination import PageDep
+from app.problems import Problem
+from app.schemas.fields import Text
+from app.services import request_views
+from app.services.evidence import receipt_of
+from app.services.lookup import owned
+from app.states import FINISHED_REQUEST
+from app.tables import DeletionRequest
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+_FOLDER = Path(console.__file__).parent
+_REFRESH_SECONDS = "5"
+_READERS = (Scope.REQUESTS_WRITE, Scope.REQUESTS_APPROVE)
+
+router = APIRouter(prefix="/console", include_in_schema=False)
+
+
+@router.get("")
+def show(request: Request, parts: PartsDep, page: PageDep) -> Response:
+    """The caller's requests, newest first; the form for a key where there is no session."""
+    with parts.database.read() as session:
+        principal = sessions.signed_in(session, parts.hasher, request)
+        if principal is None:
+            return _ask_for_key(request, parts)
+        try:
+            principal.require(*_READERS)
+        except Problem as problem:
+            return _ask_for_key(request, parts, problem)
+        rows = request_views.list_requests(
+            session, principal.tenant_id, limit=page.limit + 1, before_id=page.after
+        )
+        shown, cursor = page.cut(rows, lambda row: row.id)
+        views = request_views.views(session, shown)
+    response = _render(
+        request, parts, "requests.html", requests=views, next=cursor, principal=principal
+    )
+    if any(view.state not in FINISHED_REQUEST for view in views):
+        response.headers["Refresh"] = _REFRESH_SECONDS
+    return response
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    parts: PartsDep,
+    key: Annotated[str, Form(max_length=200)] = "",
+    token: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Start a session with an API key."""
+    if not sessions.form_is_ours(parts.hasher, request, token):
+        return _ask_for_key(request, parts, _foreign_form())
+    response = RedirectResponse("/console", 303)
+    try:
+        with parts.database.read() as session:
+            sessions.sign_in(session, parts.hasher, key.strip(), response, _is_https(request))
+    except Problem as problem:
+        return _ask_for_key(request, parts, problem)
+    return response
+
+
+@router.post("/sign-out")
+def sign_out(
+    request: Request, parts: PartsDep, token: Annotated[str, Form(max_length=200)] = ""
+) -> Response:
+    """End the session."""
+    if not sessions.form_is_ours(parts.hasher, request, token):
+        return _ask_for_key(request, parts, _foreign_form())
+    response = RedirectResponse("/console", 303)
+    sessions.sign_out(response)
+    return response
+
+
+@router.get("/receipts/{request_id}")
+def receipt(request_id: Text, request: Request, parts: PartsDep) -> Response:
+    """A request's signed receipt, for a browser, which holds a session rather than a key."""
+    with parts.database.read() as session:
+        principal = sessions.signed_in(session, parts.hasher, request)
+        if principal is None:
+            return _ask_for_key(request, parts)
+        principal.require(*_READERS)
+        row = owned(session, principal.tenant_id, DeletionRequest, request_id)
+        found = receipt_of(session, row.id)
+    if found is None:
+        raise Problem(404, "no-receipt", f"request {row.id} is {row.state} and has no receipt")
+    return Response(found.envelope, media_type="application/json")
+
+
+@router.get("/console.css")
+def stylesheet() -> Response:
+    """How it looks."""
+    return FileResponse(_FOLDER / "static" / "console.css", media_type="text/css")
+
+
+def _ask_for_key(request: Request, parts: Parts, problem: Problem | None = None) -> Response:
+    return _render(
+        request,
+        parts,
+        "sign_in.html",
+        status=problem.status if problem else 200,
+        complaint=problem.detail if problem else None,
+        principal=None,
+    )
+
+
+def _render(
+    request: Request, parts: Parts, template: str, *, status: int = 200, **values: Any
+) -> HTMLResponse:
+    nonce = sessions.form_nonce(request)
+    token = sessions.form_token(parts.hasher, nonce)
+    html = _templates.get_template(template).render(token=token, **values)
+    response = HTMLResponse(html, status)
+    sessions.keep_nonce(response, nonce, _is_https(request))
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response
+
+
+def _foreign_form() -> Problem:
+    return Problem(403, "foreign-form", "this form was not sent from this page: try again")
+
+
+def _is_https(request: Request) -> bool:
+    return request.url.scheme == "https"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _words(state: str) -> str:
+    return state.replace("_", " ")
+
+
+_templates = Environment(
+    loader=PackageLoader("app", "console/templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= {"moment": _moment, "words": _words}
