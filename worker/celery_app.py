@@ -79,9 +79,12 @@ def run_celery(shop: Workshop) -> None:
             finally:
                 busy.release()
 
-    sweep_staging(settings.state_dir, shop.database)
+    chores = (
+        lambda: shop.presence.show(shop.database),
+        lambda: sweep_staging(settings.state_dir, shop.database),
+    )
     with (
-        Housekeeping(settings.heartbeat_seconds, [lambda: shop.presence.show(shop.database)]),
+        Housekeeping(settings.heartbeat_seconds, chores),
         Housekeeping(settings.ring_again_seconds, [look_anyway]),
     ):
         app.worker_main(

@@ -22,8 +22,8 @@ def run_local(shop: Workshop) -> None:
         lambda: expire(database),
         lambda: answer_outbox(database),
         lambda: prune(database),
+        lambda: sweep_staging(settings.state_dir, database),
     )
-    sweep_staging(settings.state_dir, database)
     with Housekeeping(settings.heartbeat_seconds, chores):
         while not shop.stop.is_set():
             wait = settings.poll_seconds

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from app.schemas.models import Policy
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import Database
+from app.schemas.models import Policy
 from app.services.attempts import IN_WORK, Claim
 from app.services.cells import instance_ids_of, manifest_lines
 from app.storage import Storage

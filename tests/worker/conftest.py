@@ -1,6 +1,7 @@
 """Models, versions and requests in a real database, and real worker processes."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -128,6 +129,15 @@ class World:
                 Alias(model_id=model_id, name="production", version_id=version_id, moved_at=now)
             )
         return version_id
+
+    def digits(self, trained: Path, steps: int = 4) -> str:
+        """The id of a model whose version in service is the trained network of the tests."""
+        settings = {"min_steps": steps, "rounds": 1, "check_every": 2}
+        model = self.model("digits", NETWORK, {"method_settings": settings})
+        lines = (trained / "manifest.jsonl").read_text().splitlines()
+        people = {entry["id"]: entry["subject"] for entry in map(json.loads, lines)}
+        self.version(model, trained / "weights.safetensors", people, training_seconds=10)
+        return model
 
     def request(
         self,
@@ -286,6 +296,22 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+
+NETWORK = {"hidden": 16, "epochs": 2}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small network that the engine has trained on the digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    options = ["--workload", "digits", "--options", json.dumps(NETWORK), "--threads", "1"]
+    subprocess.run(
+        [sys.executable, "-m", "engine", "train", *options, "--out", str(folder), "--json"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return folder
 
 
 Start = Callable[..., Process]

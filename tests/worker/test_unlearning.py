@@ -1,0 +1,104 @@
+"""Unlearning jobs of the real engine, from a queued request to a signed receipt."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from app.states import JobState, RequestState, VersionState
+from app.tables import Attempt, DeletionRequest, ForgottenCell, LedgerEvent, Receipt, Version
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+DONE = (RequestState.COMPLETED, RequestState.COMPLETED_WITH_EXCEPTIONS)
+
+
+def names(trained: Path, start: int, end: int) -> list[str]:
+    lines = (trained / "manifest.jsonl").read_text().splitlines()[start:end]
+    return [json.loads(line)["id"] for line in lines]
+
+
+def done(world: Any, request: str) -> DeletionRequest:
+    def look() -> DeletionRequest | None:
+        row: DeletionRequest = world.get(DeletionRequest, request)
+        assert row.state != RequestState.FAILED, row.state_reason
+        return row if row.state in DONE else None
+
+    row: DeletionRequest = world.until(look, 120)
+    return row
+
+
+@on_sqlite
+def test_two_requests_share_a_run_and_each_gets_a_receipt(
+    world: Any, start: Any, trained: Path
+) -> None:
+    model = world.digits(trained)
+    full = world.request(model, names(trained, 0, 30))
+    part = world.request(model, names(trained, 30, 50), tasks=("digit",))
+    start()
+    rows = [done(world, full), done(world, part)]
+    assert rows[0].version_id == rows[1].version_id
+    version = world.get(Version, rows[0].version_id)
+    assert version.number == 2
+    assert version.state != VersionState.PURGED
+    stored = world.storage.path(version.weights_sha256)
+    assert stored.stat().st_size == version.weights_size
+    assert world.all(select(func.count()).select_from(ForgottenCell)) == [30 * 3 + 20]
+    assert len(world.all(select(Receipt.id))) == 2
+    told = set(world.all(select(LedgerEvent.kind)))
+    assert {"job.leased", "job.running", "request.verifying", "version.staged"} <= told
+    job = world.job_of(full)
+    assert job.cost["training_seconds"] == 10
+    assert job.cost["gradient_evaluations"] > 0
+    assert world.ledger_problem() is None
+
+
+@on_sqlite
+def test_a_later_request_starts_from_what_is_in_service(
+    world: Any, start: Any, trained: Path
+) -> None:
+    model = world.digits(trained)
+    start()
+    first = done(world, world.request(model, names(trained, 0, 20)))
+    second = done(world, world.request(model, names(trained, 20, 40)))
+    made = world.get(Version, first.version_id)
+    in_service = made.id if made.state == VersionState.SUPERSEDED else made.root_id
+    assert world.get(Version, second.version_id).parent_id == in_service
+
+
+def test_a_worker_killed_in_the_middle_costs_an_attempt_and_no_second_version(
+    world: Any, start: Any, trained: Path
+) -> None:
+    model = world.digits(trained, steps=600)
+    request = world.request(model, names(trained, 0, 30))
+    first = start()
+    world.until(lambda: world.job_of(request).state == JobState.RUNNING)
+    first.signal(signal.SIGKILL)
+    first.wait()
+    start()
+    row = done(world, request)
+    assert world.all(select(Version.number).order_by(Version.number)) == [1, 2]
+    assert world.get(Version, row.version_id).job_id == world.job_of(request).id
+    assert world.all(select(Attempt.outcome).order_by(Attempt.fence)) == ["lost", "succeeded"]
+    assert len(world.all(select(Receipt.id))) == 1
+    assert world.ledger_problem() is None
+
+
+@on_sqlite
+def test_weights_corrupted_at_rest_fail_the_job_and_say_so(
+    world: Any, start: Any, trained: Path
+) -> None:
+    model = world.digits(trained)
+    request = world.request(model, names(trained, 0, 30))
+    root = world.all(select(Version))[0]
+    path = world.storage.path(root.weights_sha256)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-100])
+    start(max_attempts=2)
+    row = world.until(
+        lambda: (r := world.get(DeletionRequest, request)).state == RequestState.FAILED and r
+    )
+    assert "weights" in row.state_reason
+    assert world.all(select(Version.number)) == [1]
