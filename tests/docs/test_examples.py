@@ -1,7 +1,7 @@
 """What the pages tell people to type works: Bash and Python blocks run in the order of the page.
 
-A block is run if its language is `bash` or `python`; `sh` is for what cannot be run here (it installs,
-or wants Docker). A block with a title is a file, and is written.
+A block is run if its language is `bash` or `python`; `sh` is for what cannot be run here (it
+installs, or wants Docker). A block with a title is a file, and is written.
 """
 
 import contextlib

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 import write_reference
 
 DOCS = Path(__file__).parents[2] / "docs"
