@@ -151,7 +151,8 @@ def _counts(session: Session, column: InstrumentedAttribute[str]) -> Mapping[str
 def _grouped(
     session: Session, column: InstrumentedAttribute[str], value: ColumnElement[Any]
 ) -> Iterator[tuple[str, Any]]:
-    yield from session.execute(select(column, value).group_by(column)).tuples()
+    for row in session.execute(select(column, value).group_by(column)):
+        yield row[0], row[1]
 
 
 def _gauge(name: str, told: str, value: float) -> GaugeMetricFamily:

@@ -1,7 +1,7 @@
 """Versions as they are looked at: lists, lineage, audits, and who took their files."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -27,7 +27,7 @@ def views(session: Session, model: Model, versions: Sequence[Version]) -> list[V
     """The versions as callers see them, with aliases and verdicts."""
     ids = [version.id for version in versions]
     audits = select(Audit.version_id, Audit.verdict).where(Audit.version_id.in_(ids))
-    verdicts: Mapping[str, str] = dict(session.execute(audits).tuples().all())
+    verdicts = {row.version_id: row.verdict for row in session.execute(audits)}
     aliases: dict[str, list[str]] = defaultdict(list)
     named = select(Alias).where(Alias.model_id == model.id, Alias.version_id.in_(ids))
     for alias in session.scalars(named.order_by(Alias.name)):
