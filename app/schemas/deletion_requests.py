@@ -27,6 +27,36 @@ _EXAMPLE: JsonDict = {
 }
 
 
+_ID = "0199a1b2c3d4e5f60718293a4b5c6d7e"
+_VIEW_EXAMPLE: JsonDict = {
+    "id": f"req_{_ID}",
+    "model": {"id": f"mod_{_ID}", "name": "street-parsing"},
+    "state": "queued",
+    "state_reason": None,
+    "scope": "partial",
+    "tasks": ["garments", "parts"],
+    "instance_count": 2,
+    "instances": ["img-0007", "img-0042"],
+    "subjects": ["person-19"],
+    "unknown_instances": [],
+    "reason": "gdpr_art_17_1_b",
+    "external_id": "TICKET-881",
+    "priority": "normal",
+    "received_at": "2026-03-04T09:00:00Z",
+    "due_at": "2026-04-04T09:00:00Z",
+    "extended": False,
+    "job": f"job_{_ID}",
+    "version": None,
+    "exceptions": [],
+    "audit": None,
+    "receipt": None,
+    "earlier_receipts": [],
+    "created_by": f"key_{_ID}",
+    "created_at": "2026-03-04T09:00:01Z",
+    "updated_at": "2026-03-04T09:00:01Z",
+}
+
+
 def _all_is_none(tasks: object) -> object:
     return None if tasks == "all" else tasks
 
@@ -81,6 +111,8 @@ class CellException(BaseModel):
 
 class DeletionRequestView(BaseModel):
     """A deletion request and how far it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_VIEW_EXAMPLE]})
 
     id: str
     model: ModelRef
@@ -144,11 +176,19 @@ class Preview(BaseModel):
 class Approval(_Body):
     """Lets a held request go on."""
 
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"note": "identity checked"}]}
+    )
+
     note: Annotated[Text, Field(max_length=1000)] | None = None
 
 
 class Denial(_Body):
     """Refuses a held request."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"ground": "gdpr_art_17_3_b"}]}
+    )
 
     ground: Annotated[Text, Field(min_length=1, max_length=1000)]
     """Why, such as `gdpr_art_17_3_b`; the data subject is to be told."""
@@ -157,11 +197,20 @@ class Denial(_Body):
 class Cancellation(_Body):
     """Withdraws a request that is not finished."""
 
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"reason": "withdrawn by the data subject"}]},
+    )
+
     reason: Annotated[Text, Field(max_length=1000)] | None = None
 
 
 class Extension(_Body):
     """Moves the deadline, once (GDPR Art. 12(3))."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"months": 2, "reason": "many requests"}]}
+    )
 
     months: Annotated[int, Field(strict=True, ge=1, le=2)]
     reason: Annotated[Text, Field(min_length=1, max_length=1000)]
