@@ -17,6 +17,9 @@ WORKERS ?= 2
 # All test processes must collect the same tests in the same order.
 export PYTHONHASHSEED ?= 0
 
+# MkDocs' theme would print news of other projects.
+export NO_MKDOCS_2_WARNING := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check format docs clean
 
@@ -45,6 +48,7 @@ check: $(VENV)/installed-dev ## Formatting, lint, types, layers, dead code, depe
 	@echo "$(BIN)/vulture: functions, classes and imports (fields are read by name, from outside)"
 	@! $(BIN)/vulture | grep -v -e ": unused variable" -e ": unused attribute"
 	$(BIN)/deptry .
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/installed-dev ## Format the code and mend what ruff can mend
