@@ -7,7 +7,7 @@ rollback to an ancestor, or a rejected version, changes no row.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from app.schemas.models import Policy
@@ -40,12 +40,21 @@ def promoted_version(session: Session, model: Model) -> Version | None:
 
 def lineage(session: Session, version_id: str) -> list[Version]:
     """The version and its ancestors, root first."""
-    seed = select(Version.id, Version.parent_id).where(Version.id == version_id)
-    line = seed.cte("line", recursive=True)
+    return list(session.scalars(_LINEAGE, {"version_id": version_id}))
+
+
+def _lineage() -> Select[Version]:
+    line = (
+        select(Version.id, Version.parent_id)
+        .where(Version.id == bindparam("version_id"))
+        .cte("line", recursive=True)
+    )
     parent = aliased(Version)
     line = line.union(select(parent.id, parent.parent_id).join(line, parent.id == line.c.parent_id))
-    rows = select(Version).join(line, Version.id == line.c.id).order_by(Version.number)
-    return list(session.scalars(rows))
+    return select(Version).join(line, Version.id == line.c.id).order_by(Version.number)
+
+
+_LINEAGE = _lineage()
 
 
 def forgotten_in(session: Session, version_id: str) -> Select[int, str]:
