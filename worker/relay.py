@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from kombu.exceptions import KombuError, OperationalError
+from celery.exceptions import OperationalError
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
@@ -42,7 +42,7 @@ def relay(
             try:
                 if publish_batch(database, publish) == _BATCH:
                     continue
-            except (KombuError, OperationalError, DBAPIError, OSError) as error:
+            except (OperationalError, DBAPIError, OSError) as error:
                 log.warning("relay waits error=%s", type(error).__name__)
                 wait = max(wait, _BROKER_AWAY_SECONDS)
             stop.wait(wait)

