@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -168,6 +169,45 @@ def test_a_payload_cut_short_is_refused(kept: float) -> None:
     payload = encode(parent, child, "F32", (4, 4))
     with pytest.raises(CheckpointError):
         decode(parent, payload[: int(kept * len(payload))], "F32", (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("payload", "sentence"),
+    [
+        (b"", "ends too early"),
+        (b"\x09", "unknown kind"),
+        (b"\x04", "unknown kind"),
+        (b"\x03\x01", "cannot have them"),
+        (b"\x01\x07" + bytes(8), "unknown coder"),
+        (b"\x01\x02" + (3).to_bytes(8, "little") + b"abc", "cannot be decoded"),
+        (b"\x01" + 2 * (b"\x00" + bytes(8)), "0 bytes where 1 belong"),
+        (b"\x01" + 2 * (b"\x00\x01" + bytes(8)) + b"!", "left over"),
+    ],
+)
+def test_a_payload_that_makes_no_sense_says_why(payload: bytes, sentence: str) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        decode(np.zeros(2, np.uint8), payload, "F16", (1,))
+
+
+def test_a_difference_is_no_whole_tensor() -> None:
+    with pytest.raises(CheckpointError, match="lacks its parent's tensor"):
+        decode_whole(b"\x01", "F32", 1)
+
+
+def test_a_delta_with_a_foreign_tensor_or_of_another_format_is_refused(tmp_path: Path) -> None:
+    parent, child = _write(tmp_path, "parent", _weights(0)), _write(tmp_path, "child", _weights(1))
+    write_delta(parent, child, tmp_path / "step.delta")
+    with safe_open(tmp_path / "step.delta", framework="numpy") as file:
+        metadata = json.loads(file.metadata()["expunge_delta"])
+        payloads = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    changed = {"expunge_delta": json.dumps(metadata)}
+    save_file(payloads | {"stranger": np.zeros(1, np.uint8)}, tmp_path / "more", changed)
+    with pytest.raises(CheckpointError, match=r"more is damaged: .* unknown tensor 'stranger'"):
+        restore(parent, tmp_path / "more", tmp_path / "restored")
+    newer = {"expunge_delta": json.dumps(metadata | {"format": 2})}
+    save_file(payloads, tmp_path / "newer", newer)
+    with pytest.raises(CheckpointError, match="newer is a delta of the unknown format 2"):
+        restore(parent, tmp_path / "newer", tmp_path / "restored")
 
 
 def test_another_parent_is_refused(tmp_path: Path) -> None:
