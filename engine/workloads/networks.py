@@ -40,18 +40,18 @@ class MultiTaskMLP(nn.Module):
 
 
 class MultiTaskResNet(nn.Module):
-    """Images [B, C, H, W] through three residual stages to {task: [B, *shape]}."""
+    """Images [B, C, H, W] through a convolution and two residual stages to {task: [B, *shape]}."""
 
     def __init__(self, channels: int, width: int, heads: Mapping[str, tuple[int, ...]]) -> None:
-        """Stages of `width`, 2 and 8 times it, each halving the image; `heads` as `VectorHeads`."""
+        """Of `width`, 2 and 4 times it, each halving the image; `heads` as for `VectorHeads`."""
         super().__init__()
         self.stages = nn.Sequential(
-            _ResidualStage(channels, width),
+            _convolution(channels, width, stride=2),
             _ResidualStage(width, 2 * width),
-            _ResidualStage(2 * width, 8 * width),
+            _ResidualStage(2 * width, 4 * width),
         )
-        self.shared = nn.Linear(8 * width * _GRID**2, 8 * width)
-        self.heads = VectorHeads(8 * width, heads)
+        self.shared = nn.Linear(4 * width * _GRID**2, 16 * width)
+        self.heads = VectorHeads(16 * width, heads)
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """One output a task."""
