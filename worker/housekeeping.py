@@ -52,6 +52,8 @@ class Housekeeping:
                     chore()
                 except DBAPIError as error:
                     log.warning("chore failed error=%s", type(error).__name__)
+                except Exception:  # the thread's edge: the other chores must go on
+                    log.exception("chore failed")
             if self._over.wait(self._seconds):
                 return
 

@@ -3,8 +3,11 @@
 import os
 import secrets
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+
+from sqlalchemy.exc import DBAPIError
 
 from app.db import Database, database_now
 from app.tables import Worker
@@ -43,8 +46,8 @@ class Presence:
             row.seen_at = now
 
     def leave(self, database: Database) -> None:
-        """Remove the row: nobody is to wait for this worker."""
-        with database.write() as session, session.begin():
+        """Remove the row, so that nobody waits for this worker; without a database time does it."""
+        with suppress(DBAPIError), database.write() as session, session.begin():
             row = session.get(Worker, self.name)
             if row is not None:
                 session.delete(row)

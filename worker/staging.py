@@ -51,7 +51,7 @@ def staging(state_dir: Path, claim: Claim) -> Iterator[Path]:
 def sweep_staging(state_dir: Path, database: Database) -> int:
     """Remove the folders that killed workers left; how many there were."""
     removed = 0
-    for folder in (state_dir.absolute() / _FOLDER).glob("*-*"):
+    for folder in (state_dir.absolute() / _FOLDER).glob("job_*-*"):
         job_id, _, fence = folder.name.rpartition("-")
         with database.read() as session:
             running = session.scalar(

@@ -50,7 +50,7 @@ class World:
         self.settings = Settings(
             state_dir=state_dir,
             database_url=url,
-            lease_seconds=2,
+            lease_seconds=3,
             heartbeat_seconds=0.5,
             poll_seconds=0.1,
             retry_seconds=0,
@@ -257,7 +257,7 @@ class World:
             versions={"expunge": "0"},
         )
 
-    def until(self, condition: Callable[[], Any], seconds: float = 60) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 120) -> Any:
         """What the condition gives once it gives something; fails after a time."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):

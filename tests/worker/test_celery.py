@@ -41,8 +41,8 @@ def ready(world: Any) -> None:
     world.until(lambda: world.all(select(Worker)))
 
 
-def succeeded(world: Any, job: str, seconds: float = 90) -> None:
-    world.until(lambda: world.get(Job, job).state == JobState.SUCCEEDED, seconds)
+def succeeded(world: Any, job: str) -> None:
+    world.until(lambda: world.get(Job, job).state == JobState.SUCCEEDED)
 
 
 def test_a_request_is_carried_out_through_relay_broker_and_worker(

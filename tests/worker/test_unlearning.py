@@ -26,7 +26,7 @@ def done(world: Any, request: str) -> DeletionRequest:
         assert row.state != RequestState.FAILED, row.state_reason
         return row if row.state in DONE else None
 
-    row: DeletionRequest = world.until(look, 120)
+    row: DeletionRequest = world.until(look)
     return row
 
 
