@@ -154,4 +154,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"moment": _moment, "words": _words}
+_templates.filters.update(moment=_moment, words=_words)

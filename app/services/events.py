@@ -7,7 +7,7 @@ from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from app.schemas.events import EventView
-from app.tables import DeletionRequest, JobRequest, LedgerEvent, LedgerHead, Version
+from app.tables import DeletionRequest, JobRequest, LedgerEvent, Version
 
 
 def list_events(
@@ -34,11 +34,6 @@ def list_events(
         # Ids rather than a subquery: with those, either database walks its index on the entity.
         rows = rows.where(LedgerEvent.entity_id.in_(session.scalars(entities).all()))
     return session.scalars(rows.order_by(LedgerEvent.seq).limit(limit)).all()
-
-
-def newest(session: Session, tenant_id: str) -> int:
-    """The number of the tenant's last event."""
-    return session.scalars(select(LedgerHead.seq).where(LedgerHead.tenant_id == tenant_id)).one()
 
 
 def view(event: LedgerEvent) -> EventView:

@@ -30,9 +30,7 @@ def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) ->
     """
     lock_ledger(session, tenant_id)
     return session.scalar(
-        joinable_job(model_id, root_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
+        joinable_job(model_id, root_id).with_for_update().execution_options(populate_existing=True)
     )
 
 

@@ -55,14 +55,14 @@ def test_every_state_leads_to_an_end(
 
 
 def test_a_finished_request_moves_only_when_it_is_retried() -> None:
-    assert FINISHED_REQUEST == {
+    assert {
         RequestState.COMPLETED,
         RequestState.COMPLETED_WITH_EXCEPTIONS,
         RequestState.FAILED,
         RequestState.DENIED,
         RequestState.CANCELLED,
         RequestState.EXPIRED,
-    }
+    } == FINISHED_REQUEST
 
 
 def test_a_job_is_waiting_active_or_finished() -> None:

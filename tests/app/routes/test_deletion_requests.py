@@ -330,3 +330,13 @@ def test_a_request_overtaken_by_another_ends_without_a_run(
     seen = client.get(f"{URL}/{waiting['id']}").json()
     assert seen["state"] == "completed"
     assert len(seen["earlier_receipts"]) == 1
+
+
+def test_a_callers_clock_may_be_a_little_ahead(
+    client: httpx.Client, registered: Registered
+) -> None:
+    now = datetime.now(UTC)
+    ahead = (now + timedelta(minutes=3)).isoformat()
+    assert post(client, registered, instances=["i-0"], received_at=ahead).status_code == 202
+    far = (now + timedelta(minutes=10)).isoformat()
+    assert post(client, registered, instances=["i-0"], received_at=far).status_code == 422

@@ -1,10 +1,10 @@
 from collections.abc import Iterator
 
 import pytest
-from running_service import Registered, register_model
 
 from app.http import Parts
 from app.settings import Settings
+from running_service import Registered, register_model
 
 
 @pytest.fixture

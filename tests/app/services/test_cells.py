@@ -1,12 +1,12 @@
 import pytest
-from carried_out import carry_out
-from running_service import Registered
 from sqlalchemy import select
 
 from app.http import Parts
 from app.schemas.deletion_requests import NewDeletionRequest
 from app.services import cells, intake
 from app.tables import DEFAULT_TENANT, Alias, ForgottenCell, Instance, Version
+from carried_out import carry_out
+from running_service import Registered
 
 
 def forget(parts: Parts, model: Registered, **body: object) -> str:

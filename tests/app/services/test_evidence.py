@@ -11,6 +11,7 @@ from app.tables import Instance, Receipt, Version
 from carried_out import carry_out
 from expunge.canonical import canonical_json
 from expunge.dsse import InvalidEnvelope, keys_of, open_envelope
+from expunge.verify import verify_receipt
 from running_service import TASKS, Registered, Service
 
 URL = "/v1/deletion-requests"
@@ -138,3 +139,20 @@ def test_an_altered_receipt_does_not_verify(
     keys = keys_of(client.get("/.well-known/jwks.json").json())
     with pytest.raises(InvalidEnvelope):
         open_envelope(envelope, keys)
+
+
+def test_the_offline_verifier_accepts_it_together_with_the_weights(
+    service: Service, client: httpx.Client, registered: Registered
+) -> None:
+    request_id = post(client, registered, instances=["i-0"])
+    carry_out(service.parts)
+    keys = keys_of(client.get("/.well-known/jwks.json").json())
+    seen = client.get(f"{URL}/{request_id}").json()
+    with service.database.read() as session:
+        weights = service.parts.storage.path(
+            session.get_one(Version, seen["version"]).weights_sha256
+        )
+    receipt = client.get(f"{URL}/{request_id}/receipt").content
+    verified = verify_receipt(receipt, keys, weights)
+    assert verified.key_id == service.parts.signer.key_id
+    assert verified.weights == f"{registered.name}/{seen['version']}/weights.safetensors"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_service import register_model
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -25,6 +24,7 @@ from app.states import (
 )
 from app.storage import LocalStorage
 from app.tables import DEFAULT_TENANT, DeletionRequest, Job, LedgerEvent, Version
+from running_service import register_model
 
 
 def a_request(session: Session, version: Version, state: str) -> DeletionRequest:
