@@ -31,7 +31,7 @@ class Postgres:
 
         self._server: Any = get_server(folder, cleanup_mode="delete")
         self._socket = self._server.get_uri().split("host=")[1]
-        self._admin(  # nothing here must survive a power cut
+        self.execute(  # nothing here must survive a power cut
             "ALTER SYSTEM SET fsync = off",
             "ALTER SYSTEM SET synchronous_commit = off",
             "SELECT pg_reload_conf()",
@@ -44,18 +44,19 @@ class Postgres:
     def create(self, template: str = "template1") -> str:
         """The name of a fresh database."""
         name = f"test_{next(_numbers)}"
-        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is still connected."""
-        self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def stop(self) -> None:
         """End the server and remove its files."""
         self._server.cleanup()
 
-    def _admin(self, *statements: str) -> None:
+    def execute(self, *statements: str) -> None:
+        """Run statements as the server's owner, each by itself."""
         with psycopg.connect(
             host=self._socket, user="postgres", dbname="postgres", autocommit=True
         ) as connection:
