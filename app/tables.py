@@ -284,7 +284,7 @@ class Attempt(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
-    """succeeded, failed, cancelled, returned (the worker shut down), or lost (the lease ran out)."""
+    """succeeded, failed, cancelled, returned (its worker shut down), or lost (its lease ended)."""
     error: Mapped[str | None] = mapped_column(Text)
     log: Mapped[str | None] = mapped_column(Text)
     """The tail of what the engine wrote to standard error."""
