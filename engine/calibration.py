@@ -13,7 +13,9 @@ BAND = 0.1
 """Distance from its target, as a share of the mean held-out loss, from which an instance is pushed
 at full weight."""
 _MULTIPLIER_RATE = 0.2
-_MULTIPLIER_RANGE = (0.2, 2.0)
+LOWEST_MULTIPLIER = 0.2
+HIGHEST_MULTIPLIER = 8.0
+"""Of a task's weight of forgetting, which starts at 1."""
 
 
 def mid_ranks(losses: Tensor) -> Tensor:
@@ -38,11 +40,14 @@ def two_sided_weights(target: Tensor, loss: Tensor, scale: float) -> Tensor:
 
 
 def next_multiplier(multiplier: float, shortfall: float, scale: float) -> float:
-    """The task's forget weight for the next step, in .2..2.
+    """The task's forget weight for the next step, in .2..8.
 
     It grows while the mean shortfall (target - loss) is positive: `m exp(.2 shortfall / scale)`,
     the exponent held within .2 so that one wild batch cannot swing it.
     """
-    low, high = _MULTIPLIER_RANGE
     relative = torch.tensor(shortfall / max(scale, 1e-12)).clamp(-1, 1)
-    return float((multiplier * torch.exp(_MULTIPLIER_RATE * relative)).clamp(low, high))
+    return float(
+        (multiplier * torch.exp(_MULTIPLIER_RATE * relative)).clamp(
+            LOWEST_MULTIPLIER, HIGHEST_MULTIPLIER
+        )
+    )

@@ -27,14 +27,6 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
-def write_gradients(weights: Sequence[nn.Parameter], flat: Tensor) -> None:
-    """Set each weight's `.grad` to its piece of `flat` [D], for an optimiser to read."""
-    for weight, piece in zip(
-        weights, flat.split([weight.numel() for weight in weights]), strict=True
-    ):
-        weight.grad = piece.view_as(weight)
-
-
 def specific_weights(forget_square: Tensor, retain_square: Tensor, share: float) -> Tensor:
     """Which weights speak of the forget set rather than of the rest: bool [D].
 

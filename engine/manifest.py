@@ -99,7 +99,9 @@ def _manifest_cells(
     earlier = torch.zeros_like(taught)
     unknown = [entry.id for entry in entries if entry.id not in rows]
     if unknown:
-        raise InvalidSpec(f"{_listed(unknown)} of the manifest cannot be found in the workload's training data")
+        raise InvalidSpec(
+            f"{_listed(unknown)} of the manifest cannot be found in the workload's training data"
+        )
     labelled = train.supervision
     for entry in entries:
         row = rows[entry.id]
@@ -135,7 +137,9 @@ def _named(
     listed = (taught | earlier).any(1)
     unknown = [n for n in request.instances if n not in rows or not bool(listed[rows[n]])]
     if unknown:
-        raise InvalidSpec(f"{_listed(unknown)} of request {request.request_id} cannot be found in the manifest")
+        raise InvalidSpec(
+            f"{_listed(unknown)} of request {request.request_id} cannot be found in the manifest"
+        )
     named = torch.zeros_like(taught)
     for name in request.instances:
         for task in request.tasks:

@@ -15,24 +15,28 @@ repeat each other make it singular."""
 
 
 def cone(direction: Tensor, rows: Tensor) -> Tensor:
-    """The nearest vector along which none of the row losses rises: `rows @ result <= 0`, up to 1e-6.
+    """The nearest vector along which no row's loss rises: `rows @ result <= 0`, up to the ridge.
 
     The projection on the polar cone of the rows, `d - G' nu` with
-    `nu = argmin_{nu >= 0} |d - G' nu|^2`, solved on the K x K Gramian (the dual of the quadratic
-    program in Gradient Episodic Memory, arXiv 1706.08840, eq. 11). A direction that is already
-    harmless comes back unchanged.
+    `nu = argmin_{nu >= 0} |d - G' nu|^2`, solved on the K x K Gramian of the unit rows (the dual of
+    the quadratic program in Gradient Episodic Memory, arXiv 1706.08840, eq. 11). A direction that
+    is already harmless comes back unchanged; rows of zeros forbid nothing.
     """
-    units = _unit(rows)
-    if not len(units):
+    gram = (rows @ rows.T).double().cpu()
+    lengths = gram.diagonal().sqrt()
+    used = lengths > 0
+    if not bool(used.any()):
         return direction
-    gram = (units @ units.T).double()
+    lengths = lengths[used]
+    gram = gram[used][:, used] / lengths.outer(lengths)
     gram.diagonal().add_(_RIDGE)
     factor = torch.linalg.cholesky(gram)
-    pull = torch.linalg.solve_triangular(
-        factor, (units @ direction).double()[:, None], upper=False
-    ).squeeze(1)
-    weights, _ = nnls(factor.T.cpu().numpy(), pull.cpu().numpy())
-    return direction - torch.from_numpy(weights).to(direction) @ units
+    against = ((rows @ direction).double().cpu()[used] / lengths)[:, None]
+    pull = torch.linalg.solve_triangular(factor, against, upper=False).squeeze(1)
+    solution, _ = nnls(factor.T.numpy(), pull.numpy())
+    weights = torch.zeros(len(rows), dtype=torch.float64)
+    weights[used] = torch.from_numpy(solution) / lengths
+    return direction - weights.to(direction) @ rows
 
 
 def complement(direction: Tensor, rows: Tensor) -> Tensor:
@@ -42,18 +46,12 @@ def complement(direction: Tensor, rows: Tensor) -> Tensor:
     already span is left out. This is the gradient orthogonalisation of arXiv 2605.19042.
     """
     basis: list[Tensor] = []
-    for row in _unit(rows):
+    for row in rows:
         rest = _remove(_remove(row, basis), basis)  # the second pass takes what rounding left
         length = rest.norm()
-        if length > 1e-4:
+        if length > 1e-4 * row.norm():
             basis.append(rest / length)
     return _remove(_remove(direction, basis), basis)
-
-
-def _unit(rows: Tensor) -> Tensor:
-    """The rows that are not zero, at length 1."""
-    lengths = rows.norm(dim=1, keepdim=True)
-    return rows[lengths.squeeze(1) > 0] / lengths[lengths > 0][:, None]
 
 
 def _remove(vector: Tensor, basis: list[Tensor]) -> Tensor:

@@ -17,7 +17,9 @@ from engine.workload import Reporter
 __all__ = ["Evidence", "ForgottenCells", "audit"]
 
 
-def audit(evidence: Evidence, before: nn.Module, after: nn.Module, progress: Reporter) -> AuditReport:
+def audit(
+    evidence: Evidence, before: nn.Module, after: nn.Module, progress: Reporter
+) -> AuditReport:
     """Measure `after` against its parent `before` and judge it; both are left in eval mode.
 
     The thresholds' confidence holds for all cells together (Bonferroni): at most 1 - confidence of
@@ -92,7 +94,9 @@ def _copies_left(evidence: Evidence, request: ForgottenCells) -> int:
     digests = evidence.train.digests
     found: set[int] = set()
     for column in range(request.cells.shape[1]):
-        teaching = {digests[row] for row in evidence.retain[:, column].nonzero().squeeze(1).tolist()}
+        teaching = {
+            digests[row] for row in evidence.retain[:, column].nonzero().squeeze(1).tolist()
+        }
         forgotten = request.cells[:, column].nonzero().squeeze(1).tolist()
         found.update(row for row in forgotten if digests[row] in teaching)
     return len(found)

@@ -190,7 +190,9 @@ def _kept(
 ) -> float | None:
     if before is None or after is None:
         return None
-    return kept_share(before, after, task.higher_is_better, before if held_out is None else held_out)
+    return kept_share(
+        before, after, task.higher_is_better, before if held_out is None else held_out
+    )
 
 
 def _change(before: Scores, after: Scores, column: int) -> Change | None:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from engine.spec import Interval
@@ -53,5 +53,5 @@ def kept_interval(clusters: Sequence[str], measure: Measure, confidence: float) 
     value, parts = known[0], known[1:]
     mean = sum(parts) / groups
     error = math.sqrt((groups - 1) / groups * sum((part - mean) ** 2 for part in parts))
-    half = float(student.ppf((1 + confidence) / 2, groups - 1)) * error
+    half = float(stdtrit(groups - 1, (1 + confidence) / 2)) * error
     return Interval(low=value - half, value=value, high=value + half)

@@ -54,9 +54,7 @@ def halves(instances: InstanceSet) -> tuple[Subset, Subset]:
     a second job on the same data cannot draw a more favourable judge.
     """
     groups: dict[str, list[int]] = {}
-    for position, (name, subject) in enumerate(
-        zip(instances.ids, instances.subjects, strict=True)
-    ):
+    for position, (name, subject) in enumerate(zip(instances.ids, instances.subjects, strict=True)):
         groups.setdefault(cluster_of(name, subject), []).append(position)
     sides: tuple[list[int], list[int]] = ([], [])
     for key in sorted(groups, key=lambda key: hashlib.sha256(key.encode()).digest()):

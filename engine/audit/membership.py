@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from engine.spec import Interval
@@ -56,10 +56,8 @@ def auc_interval(
     variance = forgotten_part + reference_part
     if variance == 0:
         return Interval(low=value, value=value, high=value)
-    freedom = variance**2 / (
-        forgotten_part**2 / forgotten_freedom + reference_part**2 / (m - 1)
-    )
-    half = float(student.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    freedom = variance**2 / (forgotten_part**2 / forgotten_freedom + reference_part**2 / (m - 1))
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
     return Interval(low=max(0.0, value - half), value=value, high=min(1.0, value + half))
 
 

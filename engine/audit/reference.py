@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import f as fisher
-from scipy.stats import rankdata
+from scipy.special import fdtri
 from torch import Tensor
 
 _NEGLIGIBLE = 0.1
@@ -70,7 +69,9 @@ def subject_effect_bound(losses: Tensor, subjects: Sequence[str | None]) -> floa
     The exact bound of the intraclass correlation in a one-way analysis of variance (Searle 1971) on
     the losses' ranks, which a heavy tail cannot rule. None where no subject has two instances.
     """
-    ranks = rankdata(losses.double().numpy())
+    values = losses.double().numpy()
+    ordered = np.sort(values)
+    ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     known = np.array([subject is not None for subject in subjects])
     _, index, counts = np.unique(
         np.array([subject for subject in subjects if subject is not None], dtype=str),
@@ -87,5 +88,5 @@ def subject_effect_bound(losses: Tensor, subjects: Sequence[str | None]) -> floa
     size = (n - float((counts**2).sum()) / n) / (groups - 1)
     if within == 0:
         return 0.0 if between == 0 else 1.0
-    ratio = between / within / float(fisher.ppf(0.05, groups - 1, n - groups))
+    ratio = between / within / float(fdtri(groups - 1, n - groups, 0.05))
     return max(0.0, (ratio - 1) / (ratio + size - 1))

@@ -9,7 +9,6 @@ the held-out data choose the weights and say when to stop (`selection`).
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from engine import evaluation
 from engine.errors import Diverged
-from engine.gradients import flat_gradient, flatten, specific_weights, trainable, write_gradients
+from engine.gradients import flat_gradient, flatten, specific_weights, trainable
+from engine.methods.adam import Adam
 from engine.methods.batches import Sampler
 from engine.methods.constraints import Constraints
 from engine.methods.normalisation import re_estimate
@@ -29,7 +29,11 @@ from engine.projection import complement, cone
 
 _MASK_BATCH = 16
 _MASK_BATCHES = 24
-_MAX_ROLLBACKS = 4
+_MAX_ROLLBACKS = 6
+_PROBE_BAR = 0.98
+"""Of its quality the retain probe may lose so much before repair gains weight."""
+_REPAIR_RATE = 1.3
+_REPAIR_RANGE = 16.0
 
 
 def unlearn(problem: Problem) -> Outcome:
@@ -71,21 +75,21 @@ class _Run:
         self.constraints = Constraints.of(problem, self.selector.held_out_losses)
         forgetting = problem.forget.any(1).nonzero().squeeze(1)
         earlier = problem.earlier.any(1).nonzero().squeeze(1)
-        partial = bool(self.constraints.kept.any())
-        self.projection = settings.projection
-        if self.projection == "auto":
-            self.projection = "none" if partial else "cone"
         self.forget_batches = [
             Sampler(rows, settings.forget_batch, problem.generator)
             for rows in (forgetting, earlier)
             if len(rows)
         ]
         self.retain_batches = Sampler(retained, settings.retain_batch, problem.generator)
-        self.rows: deque[Tensor] = deque(maxlen=settings.row_chunks * settings.row_memory)
+        self.rows = torch.zeros(
+            settings.row_chunks * settings.row_memory, sum(w.numel() for w in self.weights)
+        ).to(problem.device)
+        self.next_row = 0
         self.steps = max(settings.min_steps, round(settings.steps_per_instance * len(forgetting)))
         self.rate = settings.learning_rate
         self.evaluations = 0
         self.rollbacks = 0
+        self.repair = settings.repair
         self.rounds = 0
         self.mask = self._mask(forgetting, retained)
 
@@ -93,11 +97,11 @@ class _Run:
         """What the model's own statistics made of the settings."""
         names = list(self.problem.workload.tasks)
         return {
-            "projection": self.projection,
             "steps_a_round": self.steps,
             "rounds_taken": self.rounds,
             "rollbacks": self.rollbacks,
             "final_learning_rate": self.rate,
+            "final_repair": self.repair,
             "multipliers": dict(zip(names, self.constraints.multipliers, strict=True)),
             "held_out_loss": dict(zip(names, self.constraints.scales.tolist(), strict=True)),
         }
@@ -109,7 +113,7 @@ class _Run:
             self.rounds = number + 1
             best = self._round(number, best)
             self._restore(best.weights)
-            if best.look.met:
+            if best.look.met or self.rollbacks > _MAX_ROLLBACKS:
                 break
         total = self.settings.rounds * self.steps
         self.problem.progress(total, total)
@@ -120,28 +124,27 @@ class _Run:
     def _round(self, number: int, best: _Best) -> _Best:
         """One schedule of steps from the weights as they are; the best candidate so far."""
         settings = self.settings
-        optimizer = torch.optim.Adam(self.weights, lr=self.rate)
+        optimizer = Adam(self.weights)
         safe = self._copy()
         chosen: _Best | None = None
         for step in range(self.steps):
             decay = 0.525 + 0.475 * math.cos(math.pi * step / self.steps)  # from 1 to a twentieth
-            for group in optimizer.param_groups:
-                group["lr"] = self.rate * decay
             try:
-                write_gradients(self.weights, -self._direction())
-                optimizer.step()
+                optimizer.step(-self._direction(), self.rate * decay)
                 if (step + 1) % settings.check_every and step + 1 < self.steps:
                     continue
                 look = self.selector.look()
-                sound = look.intact
             except Diverged:
-                sound = False
+                look = None
             self.problem.progress(number * self.steps + step + 1, settings.rounds * self.steps)
-            if not sound:
-                self._roll_back(safe)
-                optimizer = torch.optim.Adam(self.weights, lr=self.rate)
+            if look is None or not look.intact:
+                self._roll_back(safe, finite=look is not None)
+                if self.rollbacks > _MAX_ROLLBACKS:
+                    break
+                optimizer = Adam(self.weights)
                 continue
             safe = self._copy()
+            self._balance(look)
             self.constraints.aim(look.held_out_losses)
             if 2 * (step + 1) >= self.steps and (chosen is None or look.score < chosen.look.score):
                 chosen = _Best(look, safe)
@@ -169,21 +172,25 @@ class _Run:
         assert forget is not None and kept is not None
         partial = bool(self.constraints.kept.any())
         towards = flat_gradient(forget, self.weights, keep=partial)
-        mend = settings.repair * self._retain_gradient()
+        mend = self.repair * self._retain_gradient()
         if partial:
             mend = mend + settings.self_retain * flat_gradient(kept, self.weights)
-        if self.projection == "cone":
-            towards = cone(towards, torch.stack(list(self.rows)))
-        elif self.projection == "complement":
-            towards = complement(towards, torch.stack(list(self.rows)))
+        if settings.projection == "cone":
+            towards = cone(towards, self.rows)
+        elif settings.projection == "complement":
+            towards = complement(towards, self.rows)
         return self.mask * (towards - mend)
 
     def _retain_gradient(self) -> Tensor:
         """The gradient of the retain loss on a mini-batch, [D]; its chunks are kept as rows."""
         chunks = self.retain_batches.draw().chunk(self.settings.row_chunks)
-        gradients = [self._gradient(chunk, self.problem.retain[chunk]) for chunk in chunks]
-        self.rows.extend(gradients)
-        return torch.stack(gradients).mean(0)
+        total = torch.zeros_like(self.mask)
+        for chunk in chunks:
+            gradient = self._gradient(chunk, self.problem.retain[chunk])
+            self.rows[self.next_row] = gradient
+            self.next_row = (self.next_row + 1) % len(self.rows)
+            total += gradient
+        return total / len(chunks)
 
     def _gradient(self, indices: Tensor, cells: Tensor) -> Tensor:
         """The gradient of the mean loss of a batch's cells, summed over tasks, [D]."""
@@ -191,9 +198,7 @@ class _Run:
         outputs, batch = evaluation.forward(problem.model, problem.train, indices, problem.device)
         losses = evaluation.cell_losses(problem.workload, outputs, batch, cells)
         self.evaluations += len(indices)
-        return flat_gradient(
-            evaluation.task_mean(losses, cells.to(problem.device)), self.weights
-        )
+        return flat_gradient(evaluation.task_mean(losses, cells.to(problem.device)), self.weights)
 
     def _mask(self, forgetting: Tensor, retained: Tensor) -> Tensor:
         """1 for the weights that may change, else 0; [D]."""
@@ -204,20 +209,28 @@ class _Run:
             sampler = Sampler(rows, _MASK_BATCH, self.problem.generator)
             batches = min(_MASK_BATCHES, math.ceil(len(rows) / sampler.size))
             drawn = [sampler.draw() for _ in range(batches)]
-            squares.append(sum(self._gradient(d, cells[d]).square() for d in drawn) / batches)
+            gradients = torch.stack([self._gradient(d, cells[d]) for d in drawn])
+            squares.append(gradients.square().mean(0))
         chosen = specific_weights(squares[0], squares[1], self.settings.mask_share)
         return chosen.to(squares[0])
 
-    def _roll_back(self, safe: list[Tensor]) -> None:
-        """Back to the last sound weights, with half the step from here on."""
+    def _balance(self, look: Look) -> None:
+        """Repair more while the retain probe has lost more than it may, and less again after."""
+        factor = _REPAIR_RATE if look.probe_kept < _PROBE_BAR else 1 / _REPAIR_RATE
+        lowest = self.settings.repair
+        self.repair = min(max(self.repair * factor, lowest), _REPAIR_RANGE * lowest)
+
+    def _roll_back(self, safe: list[Tensor], *, finite: bool) -> None:
+        """Back to the last sound weights, with half the step and twice the repair from here on."""
         self.rollbacks += 1
-        if self.rollbacks > _MAX_ROLLBACKS:
+        if self.rollbacks > _MAX_ROLLBACKS and not finite:
             raise Diverged(
-                f"the retain data could not be kept: after {_MAX_ROLLBACKS} halvings the learning"
-                f" rate is {self.rate:.1e} and the retain probe still falls"
+                f"a loss became NaN or infinite again and again, down to a learning rate of"
+                f" {self.rate:.1e}"
             )
         self.rate /= 2
-        self.rows.clear()
+        self.repair = min(2 * self.repair, _REPAIR_RANGE * self.settings.repair)
+        self.rows.zero_()
         self._restore(safe)
 
     def _copy(self) -> list[Tensor]:

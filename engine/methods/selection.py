@@ -18,7 +18,7 @@ _AUC_BAND = 0.04
 _LOSS_ALLOWED = 0.01
 _KEPT_BAR = 0.97
 """Share of a metric to be kept for the bar to be met: stricter than a usual audit's."""
-_INTACT = 0.9
+_INTACT = 0.85
 """Below this share of the retain probe's quality a step was too long."""
 
 
@@ -30,7 +30,10 @@ class Look:
     """UIS x 100, plus what AUC and retain probe miss by, in per cent; lower is better."""
     met: bool
     """Whether nothing more is to be gained that the calibrating half could tell."""
+    probe_kept: float
+    """The worst task's share of the parent's quality on the retain probe."""
     intact: bool
+    """Whether that is enough to go on from here."""
     held_out_losses: Tensor
     """[M, T], of the calibrating half."""
 
@@ -74,13 +77,14 @@ class Selector:
                 unit = v_0 if v_0 is not None else p_0
                 worst_probe = min(worst_probe, kept_share(p_0, p, task.higher_is_better, unit))
             for cells in (problem.forget, problem.earlier):
-                excess = max(excess, _auc_excess(losses[:, column], held_out[:, column], cells, column))
-        score = (
-            uis(scores) + 100 * excess + 100 * max(0.0, 1 - _LOSS_ALLOWED - worst_probe)
-        )
+                excess = max(
+                    excess, _auc_excess(losses[:, column], held_out[:, column], cells, column)
+                )
+        score = uis(scores) + 100 * excess + 100 * max(0.0, 1 - _LOSS_ALLOWED - worst_probe)
         return Look(
             score=score,
             met=excess == 0 and min(worst, worst_probe) >= _KEPT_BAR,
+            probe_kept=worst_probe,
             intact=worst_probe >= _INTACT,
             held_out_losses=held_out,
         )

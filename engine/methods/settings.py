@@ -21,15 +21,15 @@ class Settings(BaseModel):
     rounds: int = Field(3, ge=1)
     """At most; another one starts only while the bar is unmet on the calibrating half."""
     forget_batch: int = Field(20, ge=1)
-    retain_batch: int = Field(32, ge=1)
+    retain_batch: int = Field(64, ge=1)
     repair: float = Field(2.0, ge=0)
-    """Weight of the retain gradient in every step."""
+    """Least weight of the retain gradient in every step; it rises while too much is lost."""
     self_retain: float = Field(2.0, ge=0)
     """Weight of keeping the forgotten instances' other tasks where they were."""
     mask_share: float = Field(0.5, gt=0, le=1)
     """Share of the weights that may change: those that speak most of the forget set."""
-    projection: Literal["auto", "cone", "complement", "none"] = "auto"
-    """`auto` is the cone in full-task jobs and none in partial ones."""
+    projection: Literal["cone", "complement", "none"] = "cone"
+    """How the forget direction is kept from harming retain data."""
     row_chunks: int = Field(4, ge=1)
     """Retain gradients a step, each of a chunk of the retain batch."""
     row_memory: int = Field(4, ge=1)
