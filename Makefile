@@ -55,7 +55,8 @@ format: $(VENV)/installed-dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/installed-dev ## Build the documentation into site/
+docs: $(VENV)/installed-dev ## Write the reference pages from the code, and build site/
+	$(BIN)/python docs/write_reference.py
 	$(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
