@@ -21,7 +21,14 @@ from app.signing import Signer
 from app.storage import LocalStorage, Storage
 from worker.lease import Lease
 from worker.presence import Presence
-from worker.staging import BadResult, read_description, read_result, staging, write_spec
+from worker.staging import (
+    BadResult,
+    CorruptWeights,
+    read_description,
+    read_result,
+    staging,
+    write_spec,
+)
 from worker.supervise import End, Limits, Run, engine_command, engine_environment, supervise
 
 log = logging.getLogger(__name__)
@@ -99,7 +106,7 @@ def _attempt(shop: Workshop, claim: Claim, lease: Lease) -> str:
             return _work(shop, claim, folder, lease)
     except (Fenced, DBAPIError):
         raise
-    except (OSError, BadResult) as error:  # a full disk, a file gone from storage
+    except (OSError, BadResult, CorruptWeights) as error:  # a full disk, a file gone from storage
         why = f"{type(error).__name__}: {error}"
         return _fail(shop, claim, why, None, final=False)
     except Exception as error:  # one job's trouble must not end the worker

@@ -1,5 +1,6 @@
 """The folder of one attempt: what the engine is given, what it leaves, and that nothing stays."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ _FOLDER = "staging"
 
 class BadResult(Exception):
     """The engine said that it was done, and what it left does not bear it out."""
+
+
+class CorruptWeights(Exception):
+    """The parent's file is not what was stored under its digest."""
 
 
 @contextmanager
@@ -76,7 +81,10 @@ def write_spec(
     threads: int | None,
     device: str,
 ) -> Path:
-    """The specification file of the claimed job, with its manifest beside it."""
+    """The specification file of the claimed job, with its manifest beside it.
+
+    Raises CorruptWeights, or OSError from the storage.
+    """
     job = session.get_one(Job, claim.job_id)
     model = session.get_one(Model, claim.model_id)
     spec: JobSpec | DescribeSpec
@@ -96,7 +104,7 @@ def write_spec(
             job_id=job.id,
             workload=model.workload,
             workload_options=model.workload_options,
-            parent_weights=storage.path(parent.weights_sha256).absolute(),
+            parent_weights=_checked(storage.path(parent.weights_sha256), parent),
             manifest=manifest,
             requests=_requests(session, job),
             method=job.method or policy.method,
@@ -145,6 +153,17 @@ def _read(path: Path, kind: type[T]) -> T:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BadResult(f"{path.name}, {place}: {first['msg']}") from error
+
+
+def _checked(path: Path, parent: Version) -> Path:
+    with path.open("rb") as weights:
+        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    if found != parent.weights_sha256:
+        raise CorruptWeights(
+            f"the weights of version {parent.number} were damaged in storage: their sha256 is"
+            f" {found}, not {parent.weights_sha256}"
+        )
+    return path.absolute()
 
 
 def _write_manifest(session: Session, parent: Version, path: Path) -> None:

@@ -32,6 +32,8 @@ from app.tables import (
 )
 from engine.spec import Progress, WorkloadDescription
 
+TASKS = ("digit", "parity", "magnitude")
+
 
 def take(world: Any, worker: str = "w1", lease: float = 60, **more: Any) -> Claim | None:
     with world.database.write() as session, session.begin():
@@ -194,9 +196,6 @@ def test_a_failed_verdict_names_the_cells_and_leaves_the_alias(world: Any) -> No
     dragged = world.get(DeletionRequest, good)
     assert dragged.state == RequestState.COMPLETED_WITH_EXCEPTIONS
     assert "not in service" in dragged.exceptions[0]["reason"]
-
-
-TASKS = ("digit", "parity", "magnitude")
 
 
 def test_a_request_whose_cells_are_gone_ends_at_the_claim_without_a_run(world: Any) -> None:
