@@ -48,6 +48,7 @@ def run(tmp_path: Path, url: str) -> Run:
     return call
 
 
+@pytest.mark.slow
 def test_an_installation_is_set_up_and_checked(run: Run, url: str, tmp_path: Path) -> None:
     assert run("db", "current").stdout == "none\n"
     old = run("check")
