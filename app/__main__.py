@@ -81,8 +81,6 @@ def create(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    from app.main import create_app  # noqa: PLC0415 - the other commands need no routes
-
     from app.main import create_app  # noqa: PLC0415 - the other commands start twice as fast
 
     typer.echo(json.dumps(create_app().openapi(), indent=2))

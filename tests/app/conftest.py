@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running_service import Registered, Service, add_worker, register_model, serve
 
 from app.settings import Settings
+from running_service import Registered, Service, add_worker, register_model, serve
 
 
 @pytest.fixture

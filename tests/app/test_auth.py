@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running_service import Registered, Service, add_tenant, add_worker, register_model
 
 from app.auth import KeyHasher, Scope
+from running_service import Registered, Service, add_tenant, add_worker, register_model
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from running_service import Registered, Service
 from sqlalchemy import func, select, update
 
 from app.auth import Scope
@@ -13,6 +12,7 @@ from app.db import database_now
 from app.idempotency import Operation, RunningKeys
 from app.problems import Conflict
 from app.tables import IdempotencyKey, Model
+from running_service import Registered, Service
 
 BODY = {"name": "m", "workload": "digits"}
 KEY = {"Idempotency-Key": "first-model"}
