@@ -17,6 +17,9 @@ WORKERS ?= 2
 # All test processes must collect the same tests in the same order.
 export PYTHONHASHSEED ?= 0
 
+# Test processes run side by side: more torch threads than cores wait for each other, spinning.
+test coverage: export OMP_NUM_THREADS ?= 1
+
 # MkDocs' theme would print news of other projects.
 export NO_MKDOCS_2_WARNING := 1
 

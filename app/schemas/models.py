@@ -49,7 +49,7 @@ class NewModel(BaseModel):
                 {
                     "name": NAME_EXAMPLE,
                     "workload": "arrays",
-                    "workload_options": {"folder": "/data/street"},
+                    "workload_options": {"path": "/data/street"},
                     "policy": {"approval": "one_person", "window_seconds": 3600},
                 }
             ]
@@ -87,7 +87,7 @@ class ModelView(BaseModel):
                     "id": "mod_0199a1b2c3d4e5f60718293a4b5c6d7e",
                     "name": NAME_EXAMPLE,
                     "workload": "arrays",
-                    "workload_options": {"folder": "/data/street"},
+                    "workload_options": {"path": "/data/street"},
                     "policy": Policy().model_dump(mode="json"),
                     "description": None,
                     "aliases": {"production": "ver_0199a1b2c3d4e5f60718293a4b5c6d7f"},

@@ -132,7 +132,7 @@ def etag(model: Model) -> str:
 
 def _check_live(model: Model) -> None:
     if model.archived_at is not None:
-        raise Conflict("archived", f"model {model.name!r} is archived")
+        raise Conflict("model-archived", f"model {model.name!r} is archived")
 
 
 def _check_method(workers: Sequence[Worker], policy: Policy) -> None:

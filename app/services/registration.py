@@ -41,7 +41,7 @@ class Upload:
 def described(model: Model) -> WorkloadDescription:
     """What uploads are checked against; 409 where no worker has described the workload yet."""
     if model.archived_at is not None:
-        raise Conflict("archived", f"model {model.name!r} is archived")
+        raise Conflict("model-archived", f"model {model.name!r} is archived")
     if model.description is None:
         raise Conflict(
             "workload-not-described",
