@@ -30,7 +30,7 @@ class Client:
     """
 
     def __init__(
-        self, base_url: str, api_key: str | None = None, timeout: float = 30.0, tries: int = 6
+        self, base_url: str, api_key: str | None = None, timeout: float = 30.0, tries: int = 8
     ) -> None:
         """`timeout` is in seconds, for connecting and for each silence of the service.
 

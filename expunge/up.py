@@ -25,7 +25,7 @@ from expunge.supervisor import Program, Supervisor, last_lines
 OnReady = Callable[[Connection, Mapping[str, int]], None]
 """Called once, with the way in and the process ids of the programs."""
 
-_SECONDS_TO_START: Final = 60.0
+_SECONDS_TO_START: Final = 120.0
 _TICK: Final = 0.1
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from scripted_server import Script, scripted
 from signed_receipts import Signed, signed_receipt
 

@@ -6,7 +6,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from scripted_server import Reply, Script, problem
 
 from expunge import Client
 from expunge.errors import (
@@ -26,6 +25,7 @@ from expunge.errors import (
     WaitTimeout,
 )
 from expunge.transport import pause, retry_after
+from scripted_server import Reply, Script, problem
 
 BUSY = {"Retry-After": "0"}
 

@@ -3,10 +3,10 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_server import Reply, Script, Seen, problem
 
 from expunge import Client
 from expunge.errors import DigestMismatch, ExpungeError, NotFound
+from scripted_server import Reply, Script, Seen, problem
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

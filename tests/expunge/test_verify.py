@@ -7,12 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import Reply, Script
-from signed_receipts import Signed
 
 from app.signing import Signer
 from expunge.errors import DigestMismatch, ExpungeError, ReceiptInvalid, Unreachable
 from expunge.verify import load_keys, verify_receipt
+from scripted_server import Reply, Script
+from signed_receipts import Signed
 
 
 def test_a_receipt_holds_under_the_key_that_signed_it(signed: Signed) -> None:

@@ -1,0 +1,246 @@
+"""The command line as a process, against a real service that has one model and no worker."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from expunge.state import Connection, write_connection
+from running_service import Registered, Service, add_worker, register_model, serve
+from up_tree import environment
+
+
+class Shell:
+    """Runs `expunge` against the service."""
+
+    def __init__(self, service: Service, registered: Registered, state: Path) -> None:
+        self.service = service
+        self.registered = registered
+        self.state = state
+
+    def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            (sys.executable, "-m", "expunge", *words),
+            capture_output=True,
+            text=True,
+            env=environment(EXPUNGE_STATE_DIR=str(self.state), **settings),
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *words: str) -> object:
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, _migrated_sqlite: Path) -> Iterator[Shell]:
+    folder = tmp_path_factory.mktemp("shell")
+    file = shutil.copy(_migrated_sqlite, folder / "expunge.db")
+    settings = Settings(state_dir=folder / "service", database_url=f"sqlite:///{file}")
+    for service in serve(settings):
+        with service.database.write() as session, session.begin():
+            add_worker(session)
+            registered = register_model(session, service.parts.storage)
+        write_connection(folder, Connection(service.base_url, service.admin_key))
+        yield Shell(service, registered, folder)
+
+
+def test_the_version_is_printed(shell: Shell) -> None:
+    assert shell.run("--version").stdout.startswith("expunge ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("up",),
+        ("serve",),
+        ("worker",),
+        ("db", "upgrade"),
+        ("demo",),
+        ("doctor",),
+        ("models", "create"),
+        ("versions", "register"),
+        ("requests", "create"),
+        ("jobs", "list"),
+        ("keys", "create"),
+        ("ledger", "verify"),
+        ("receipts", "verify"),
+    ],
+)
+def test_every_command_explains_itself(shell: Shell, words: tuple[str, ...]) -> None:
+    done = shell.run(*words, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout or "usage" in done.stdout
+
+
+def test_a_model_is_listed_and_shown(shell: Shell) -> None:
+    (model,) = shell.json("models", "list")  # type: ignore[misc]
+    assert model["name"] == shell.registered.name
+    shown = shell.run("models", "get", shell.registered.name)
+    assert shell.registered.name in shown.stdout
+    assert "digits" in shown.stdout
+
+
+def test_a_model_is_made(shell: Shell) -> None:
+    made = shell.run("models", "create", "second", "--workload", "digits", "--options", "{}")
+    assert made.returncode == 0, made.stderr
+    assert "second" in made.stdout
+
+
+def test_what_a_version_was_trained_on_is_listed(shell: Shell) -> None:
+    entries = shell.json("models", "manifest", shell.registered.name, "--limit", "3")
+    assert [entry["id"] for entry in entries] == ["i-0", "i-1", "i-2"]  # type: ignore[attr-defined]
+    assert "i-0" in shell.run("models", "manifest", shell.registered.name).stdout
+
+
+def test_a_request_is_previewed_made_listed_and_cancelled(shell: Shell, tmp_path: Path) -> None:
+    ids = tmp_path / "ids"
+    ids.write_text("i-1\n\ni-2\n")
+    what = ("--model", shell.registered.name, "-i", "i-0", "--instances-file", str(ids))
+    preview = shell.json("requests", "preview", *what, "--task", "digit")
+    assert preview["scope"] == "partial"  # type: ignore[index]
+    assert preview["instance_count"] == 3  # type: ignore[index]
+    assert shell.json("requests", "list") == []
+
+    made = shell.json("requests", "create", *what, "--external-id", "T-1")
+    request = made["id"]  # type: ignore[index]
+    assert made["state"] == "queued"  # type: ignore[index]
+    assert made["scope"] == "full"  # type: ignore[index]
+    assert "queued" in shell.run("requests", "get", request).stdout
+    (job,) = shell.json("jobs", "list", "--state", "queued")  # type: ignore[misc]
+    assert request in job["requests"]
+    assert "unlearn" in shell.run("jobs", "get", job["id"]).stdout
+    assert "request.queued" in shell.run("requests", "events", request).stdout
+
+    cancelled = shell.run("requests", "cancel", request, "--reason", "a test")
+    assert cancelled.returncode == 0, cancelled.stderr
+    again = shell.run("requests", "cancel", request)
+    assert again.returncode == 1
+    assert again.stderr.startswith("expunge: ")
+    assert "cancelled" in again.stderr
+
+
+def test_an_unknown_instance_is_refused_on_standard_error(shell: Shell) -> None:
+    done = shell.run("requests", "create", "--model", shell.registered.name, "-i", "nobody")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "nobody" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_version_is_downloaded_and_checked(shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "weights.safetensors"
+    name, version = shell.registered.name, shell.registered.version_id
+    done = shell.run("versions", "download", name, version, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert str(out.stat().st_size) in done.stdout
+    taken = shell.json("models", "recipients", name)
+    assert taken[0]["version"] == version  # type: ignore[index]
+
+
+def test_keys_are_made_and_revoked(shell: Shell) -> None:
+    made = shell.json("keys", "create", "desk", "--scope", "requests:write", "--days", "7")
+    assert made["key"].startswith("exp_")  # type: ignore[index]
+    own = shell.run("keys", "whoami", "--json", EXPUNGE_API_KEY=made["key"])  # type: ignore[index]
+    assert json.loads(own.stdout)["scopes"] == ["requests:write"]
+    assert shell.run("keys", "revoke", made["id"]).returncode == 0  # type: ignore[index]
+    refused = shell.run("keys", "whoami", EXPUNGE_API_KEY=made["key"])  # type: ignore[index]
+    assert refused.returncode == 1
+
+
+def test_the_ledger_holds(shell: Shell) -> None:
+    done = shell.run("ledger", "verify")
+    assert done.returncode == 0
+    assert "the ledger holds" in done.stdout
+    assert shell.run("ledger", "head").returncode == 0
+
+
+def test_a_service_that_is_not_there_is_told_with_what_to_do(shell: Shell) -> None:
+    done = shell.run("models", "list", EXPUNGE_URL="http://127.0.0.1:1", EXPUNGE_API_KEY="k")
+    assert done.returncode == 1
+    assert "expunge up" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_service_known_is_told_with_what_to_do(shell: Shell, tmp_path: Path) -> None:
+    done = shell.run("--state", str(tmp_path), "models", "list")
+    assert done.returncode == 1
+    assert "expunge up" in done.stderr
+
+
+def test_the_kept_key_is_not_sent_to_another_service(shell: Shell) -> None:
+    done = shell.run("models", "list", EXPUNGE_URL="http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "no API key for http://127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("requests", "create"),
+        ("models", "create", "x", "--workload", "digits", "--options", "[1]"),
+        ("models", "create", "x", "--workload", "digits", "--options", "{"),
+        ("requests", "extend", "req_1", "--months", "3", "--reason", "x"),
+        ("demo", "--data", "/nowhere"),
+    ],
+)
+def test_wrong_usage_ends_with_code_2(shell: Shell, words: tuple[str, ...]) -> None:
+    done = shell.run(*words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_receipt_is_verified_offline(shell: Shell, signed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from app.signing import Signer  # noqa: PLC0415
+
+    receipt, jwks, weights = tmp_path / "r.json", tmp_path / "jwks.json", tmp_path / "w"
+    receipt.write_bytes(signed.envelope())
+    jwks.write_text(json.dumps({"keys": [Signer(signed.private).public_jwk()]}))
+    weights.write_bytes(signed.weights)
+    words = ("receipts", "verify", str(receipt), "--jwks", str(jwks), "--weights", str(weights))
+    done = shell.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert "the receipt holds" in done.stdout
+    assert json.loads(shell.run(*words, "--json").stdout)["weights"].startswith("m/ver_1")
+
+    weights.write_bytes(b"something else")
+    assert "is not about" in shell.run(*words).stderr
+    receipt.write_bytes(receipt.read_bytes().replace(b'"payload":"e', b'"payload":"f'))
+    altered = shell.run(*words)
+    assert altered.returncode == 1
+    assert "altered" in altered.stderr
+    stranger = shell.run("receipts", "verify", str(receipt))
+    assert stranger.returncode == 1, "signed by a key that the service does not publish"
+
+
+def test_the_doctor_finds_the_service_and_says_what_is_wrong(shell: Shell) -> None:
+    findings = {f["what"]: f for f in json.loads(shell.run("doctor", "--json").stdout)}
+    assert findings["service"]["state"] == "ok"
+    assert findings["workers"]["state"] == "ok"
+    assert findings["installation"]["state"] == "failed"
+    assert "upgrade" in findings["installation"]["todo"]
+    assert shell.run("doctor").returncode == 1
+
+
+def test_the_schema_is_upgraded_and_taken_back(shell: Shell, tmp_path: Path) -> None:
+    def db(*words: str) -> subprocess.CompletedProcess[str]:
+        return shell.run("--state", str(tmp_path), "db", *words)
+
+    def revision() -> str:
+        return db("current").stdout.strip()
+
+    assert revision() == "none"
+    assert db("upgrade").returncode == 0
+    assert revision() != "none"
+    assert db("downgrade", "base").returncode == 0
+    assert revision() == "none"
+    assert db("upgrade", "nonsense").returncode != 0
