@@ -128,7 +128,7 @@ def test_an_archived_model_frees_its_name_and_is_found_by_id(
     by_id = f"/v1/models/{registered.model_id}"
     assert client.get(by_id).json()["archived_at"] is not None
     assert client.delete(by_id).status_code == 204
-    assert client.patch(by_id, json={"name": "x"}).json()["type"].endswith("/archived")
+    assert client.patch(by_id, json={"name": "x"}).json()["type"].endswith("/model-archived")
     assert client.get("/v1/models").json()["items"] == []
     again = client.post("/v1/models", json={"name": registered.name, "workload": "digits"})
     assert again.status_code == 201
