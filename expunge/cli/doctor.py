@@ -97,7 +97,7 @@ def _torch() -> Finding:
 
 
 def _installation(place: Place) -> Iterator[Finding]:
-    os.environ.setdefault("EXPUNGE_STATE_DIR", str(place.state))
+    os.environ["EXPUNGE_STATE_DIR"] = str(place.state)
     done = _run("-m", "app", "check")
     if done.returncode:
         schema = "schema" in _last(done) or "database" in _last(done)

@@ -70,6 +70,7 @@ def up(
 
 
 def serve(
+    context: typer.Context,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     processes: Annotated[int, typer.Option(min=1, help="Side by side on the same port.")] = 1,
@@ -77,6 +78,7 @@ def serve(
     """Run the HTTP service alone; settings come from EXPUNGE_*."""
     import uvicorn  # noqa: PLC0415 - only this command needs it
 
+    _tell_state(context)
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -92,6 +94,7 @@ def worker(context: typer.Context) -> None:
     """Run a worker alone; what follows is passed on to `python -m worker`."""
     if find_spec("torch") is None:
         raise ExpungeError("a worker needs torch: pip install 'expunge[worker]'")
+    _tell_state(context)
     _become("worker", *context.args)
 
 
@@ -120,8 +123,13 @@ def current(context: typer.Context) -> None:
 
 
 def _app_db(context: typer.Context, *arguments: str) -> None:
-    os.environ.setdefault("EXPUNGE_STATE_DIR", str(place_of(context).state))
+    _tell_state(context)
     _become("app", "db", *arguments)
+
+
+def _tell_state(context: typer.Context) -> None:
+    """What --state says holds for the service's own settings too."""
+    os.environ["EXPUNGE_STATE_DIR"] = str(place_of(context).state)
 
 
 def _become(module: str, *arguments: str) -> None:

@@ -48,8 +48,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory, _migrated_sqlite: Path) -> I
         with service.database.write() as session, session.begin():
             add_worker(session)
             registered = register_model(session, service.parts.storage)
-        write_connection(folder, Connection(service.base_url, service.admin_key))
-        yield Shell(service, registered, folder)
+        (folder / "client").mkdir()
+        write_connection(folder / "client", Connection(service.base_url, service.admin_key))
+        yield Shell(service, registered, folder / "client")
 
 
 def test_the_version_is_printed(shell: Shell) -> None:
@@ -115,7 +116,8 @@ def test_a_request_is_previewed_made_listed_and_cancelled(shell: Shell, tmp_path
     assert made["state"] == "queued"  # type: ignore[index]
     assert made["scope"] == "full"  # type: ignore[index]
     assert "queued" in shell.run("requests", "get", request).stdout
-    (job,) = shell.json("jobs", "list", "--state", "queued")  # type: ignore[misc]
+    jobs = shell.json("jobs", "list", "--state", "queued", "--model", shell.registered.name)
+    (job,) = jobs  # type: ignore[misc]
     assert request in job["requests"]
     assert "unlearn" in shell.run("jobs", "get", job["id"]).stdout
     assert "request.queued" in shell.run("requests", "events", request).stdout
