@@ -101,6 +101,9 @@ def _free_port(host: str, port: int) -> int:
 def _environment(state: Path, host: str, port: int, url: str) -> dict[str, str]:
     return {
         "EXPUNGE_PUBLIC_URL": url,
+        # One host, one clock: a worker that was killed is missed soon.
+        "EXPUNGE_LEASE_SECONDS": "15",
+        "EXPUNGE_HEARTBEAT_SECONDS": "3",
         **os.environ,
         "EXPUNGE_STATE_DIR": str(state),
         "EXPUNGE_HOST": host,
