@@ -1,17 +1,15 @@
-"""The constants of `interference_aware`, and the one place where a caller's are checked."""
+"""The constants of `interference_aware`."""
 
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
-from engine.errors import InvalidSpec
+from engine.methods.method_settings import MethodSettings
 
 
-class Settings(BaseModel):
+class Settings(MethodSettings):
     """None of them depends on the request; what does is derived from the model's own statistics."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float = Field(7e-4, gt=0, le=1)
     """Adam's, falling by a cosine to a twentieth in each round."""
@@ -39,15 +37,5 @@ class Settings(BaseModel):
 
 
 def parse(given: Mapping[str, JsonValue]) -> Settings:
-    """The defaults with a caller's changes; raises `InvalidSpec` for a name or value that is wrong."""
-    try:
-        return Settings.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = first["loc"][0] if first["loc"] else "settings"
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Settings.model_fields)
-            raise InvalidSpec(f"unknown setting {name!r}; the settings are: {known}") from error
-        raise InvalidSpec(
-            f"setting {name!r} cannot be {first['input']!r}: {first['msg']}"
-        ) from error
+    """The defaults with a caller's changes; `InvalidSpec` for a wrong name or value."""
+    return Settings.parse(given)
