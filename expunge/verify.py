@@ -23,8 +23,6 @@ from expunge.transfers import sha256_of
 
 Keys = Mapping[str, Ed25519PublicKey]
 
-STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE: Final = "https://expunge.dev/receipt/v1"
 _URL_TIMEOUT: Final = 15.0
 
 
