@@ -18,9 +18,6 @@ Process = subprocess.Popen[bytes]
 
 GRACE: Final = 8.0
 """Seconds from SIGTERM to SIGKILL."""
-QUIET_THREADS: Final[Mapping[str, str]] = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Torch's threads wait for each other asleep: on busy cores a spinning wait costs several times
-what the small networks' own arithmetic does."""
 _PR_SET_PDEATHSIG: Final = 1
 
 

@@ -19,7 +19,6 @@ from typing import Final
 
 from expunge.client import Client
 from expunge.errors import ExpungeError, Unauthorized, Unreachable
-from expunge.processes import QUIET_THREADS
 from expunge.state import Connection, locked, read_connection, write_connection
 from expunge.supervisor import Program, Supervisor, last_lines
 
@@ -101,7 +100,6 @@ def _free_port(host: str, port: int) -> int:
 
 def _environment(state: Path, host: str, port: int, url: str) -> dict[str, str]:
     return {
-        **QUIET_THREADS,
         "EXPUNGE_PUBLIC_URL": url,
         # One host, one clock: a worker that was killed is missed soon.
         "EXPUNGE_LEASE_SECONDS": "15",

@@ -12,7 +12,7 @@ from typing import Any
 
 from expunge.cli.progress import OnStep
 from expunge.errors import ExpungeError
-from expunge.processes import QUIET_THREADS, Process, spawn, stop
+from expunge.processes import Process, spawn, stop
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Owner:
 
 @contextmanager
 def _running(words: tuple[str, ...], log: Any) -> Iterator[Process]:
-    environment = {**QUIET_THREADS, **os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     process = spawn(words, environment, subprocess.PIPE, stderr=log, stdin=subprocess.PIPE)
     try:
         yield process
