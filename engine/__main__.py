@@ -37,8 +37,8 @@ _SECONDS_BETWEEN_LINES: Final = 0.5
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
-    # Before torch is imported: its threads wait for each other asleep. On busy cores a spinning wait
-    # costs several times what a small network's own arithmetic does.
+    # Before torch is imported: its threads wait for each other asleep. On busy cores spinning costs
+    # several times what a small network's own arithmetic does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or not (words[0] in _COMMANDS or words[0] in ("-h", "--help")):
