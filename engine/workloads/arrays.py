@@ -44,7 +44,7 @@ class _Architecture:
 
 _MLP: Final = _Architecture(width=256, batch_size=64, learning_rate=2e-3, visits=400_000)
 _RESNET: Final = _Architecture(width=16, batch_size=32, learning_rate=2e-3, visits=110_000)
-_UNET: Final = _Architecture(width=16, batch_size=16, learning_rate=4e-3, visits=10_000)
+_UNET: Final = _Architecture(width=16, batch_size=8, learning_rate=2e-3, visits=10_000)
 
 
 class ArraysWorkload:
