@@ -14,7 +14,7 @@ BAND = 0.1
 at full weight."""
 _MULTIPLIER_RATE = 0.2
 LOWEST_MULTIPLIER = 0.2
-HIGHEST_MULTIPLIER = 8.0
+HIGHEST_MULTIPLIER = 4.0
 """Of a task's weight of forgetting, which starts at 1."""
 
 
@@ -40,7 +40,7 @@ def two_sided_weights(target: Tensor, loss: Tensor, scale: float) -> Tensor:
 
 
 def next_multiplier(multiplier: float, shortfall: float, scale: float) -> float:
-    """The task's forget weight for the next step, in .2..8.
+    """The task's forget weight for the next step, in .2..4.
 
     It grows while the mean shortfall (target - loss) is positive: `m exp(.2 shortfall / scale)`,
     the exponent held within .2 so that one wild batch cannot swing it.

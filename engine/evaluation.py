@@ -67,7 +67,7 @@ def losses(
     cells: Tensor,
     device: torch.device,
 ) -> Tensor:
-    """The loss of every cell, [N, T] on the CPU, NaN outside `cells`. Leaves the model in eval mode."""
+    """The loss of every cell, [N, T] on the CPU, NaN outside `cells`; the model is left in eval."""
     result = torch.full(cells.shape, math.nan)
     for indices, outputs, batch in _passes(model, instances, cells, device):
         chosen = cells[indices]

@@ -31,7 +31,7 @@ _EMPTIES_A_TASK = "retrain"
 
 
 def run(spec: JobSpec, emit: Emit) -> JobResult:
-    """Carry out `spec`; leaves weights and `result.json` in the staging folder, whole or not at all.
+    """Carry out `spec`; leaves weights and `result.json` in its staging folder, whole or not at all.
 
     The same spec on the same machine with the same number of threads gives the same weights, byte
     for byte. Raises `EngineError` with one sentence where it cannot be done; the staging folder

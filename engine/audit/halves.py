@@ -35,7 +35,7 @@ class Subset:
 
     @property
     def supervision(self) -> Tensor:
-        """bool [M, T]."""
+        """Which instance carries which label, bool [M, T]."""
         return self.whole.supervision[self.positions]
 
     def __len__(self) -> int:

@@ -9,7 +9,10 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 class Adam:
-    """Takes flat gradients [D]. (`torch.optim` imports its compiler first, seconds for each job.)"""
+    """Takes flat gradients [D].
+
+    Not `torch.optim`, whose first step imports a compiler: seconds of each job.
+    """
 
     def __init__(self, weights: Sequence[nn.Parameter]) -> None:
         """Start without memory; the weights are changed in place."""

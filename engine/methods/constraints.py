@@ -1,5 +1,6 @@
 """The two-sided constraints of a job: each forgotten cell has a loss to reach, and to stay at."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -14,12 +15,14 @@ from engine.problem import Problem
 class Constraints:
     """Targets of the cells to forget, of those forgotten earlier, and of their kept tasks."""
 
+    asked: Tensor
+    """bool [N, T]: to be forgotten now."""
+    earlier: Tensor
+    """bool [N, T]: forgotten by earlier requests."""
     forgotten: Tensor
-    """bool [N, T]: asked for now or earlier."""
+    """bool [N, T]: either."""
     kept: Tensor
     """bool [N, T]: cells that a forgotten instance still teaches; each stays at its own loss."""
-    places: Tensor
-    """[N, T]: where in the held-out losses a forgotten cell belongs; 0..1."""
     kept_losses: Tensor
     """[N, T]: the parent's."""
     targets: Tensor
@@ -31,44 +34,49 @@ class Constraints:
 
     @classmethod
     def of(cls, problem: Problem, held_out: Tensor) -> "Constraints":
-        """From the parent's losses, and those of the calibrating half, [M, T] with NaN for no label."""
+        """From the parent's losses and those of the calibrating half ([M, T], NaN for no label)."""
         forgotten = problem.forget | problem.earlier
         kept = problem.retain & problem.forget.any(1, keepdim=True)
         current = evaluation.losses(
             problem.workload, problem.model, problem.train, forgotten | kept, problem.device
         )
-        places = torch.zeros_like(current)
         for column, name in enumerate(problem.workload.tasks):
-            for cells in (problem.forget, problem.earlier):
-                rows = cells[:, column]
-                if bool(rows.any()):
-                    places[rows, column] = calibration.mid_ranks(current[rows, column])
             if bool(forgotten[:, column].any()) and bool(held_out[:, column].isnan().all()):
                 raise InvalidSpec(
                     f"task {name!r} has no held-out instance to calibrate on: give the workload"
                     " a validation split, or use the method retrain"
                 )
         constraints = cls(
+            problem.forget,
+            problem.earlier,
             forgotten,
             kept,
-            places,
             current,
             torch.zeros_like(current),
             torch.ones(current.shape[1]),
             [1.0] * current.shape[1],
         )
-        constraints.aim(held_out)
+        constraints.aim(held_out, torch.where(forgotten, current, math.nan))
         return constraints
 
-    def aim(self, held_out: Tensor) -> None:
-        """Move the targets to where the calibrating half's losses [M, T] are now."""
+    def aim(self, held_out: Tensor, losses: Tensor) -> None:
+        """Move the targets to where the calibrating half's losses [M, T] are now.
+
+        Each forgotten cell gets the quantile of its own rank among the `losses` [N, T] as they are
+        now, earlier requests' cells among themselves. Pairing sorted with sorted is the cheapest
+        way from one distribution to the other (optimal transport in one dimension), and an instance
+        that is hard by nature, once let go, takes a high place by itself.
+        """
         for column in range(held_out.shape[1]):
-            losses = held_out[~held_out[:, column].isnan(), column]
-            if not len(losses):
+            strangers = held_out[~held_out[:, column].isnan(), column]
+            if not len(strangers):
                 continue
-            self.scales[column] = losses.mean()
-            rows = self.forgotten[:, column]
-            self.targets[rows, column] = calibration.targets(losses, self.places[rows, column])
+            self.scales[column] = strangers.mean()
+            for cells in (self.asked, self.earlier):
+                rows = cells[:, column]
+                if bool(rows.any()):
+                    places = calibration.mid_ranks(losses[rows, column])
+                    self.targets[rows, column] = calibration.targets(strangers, places)
 
     def forget_loss(self, indices: Tensor, losses: Tensor) -> Tensor:
         """What to *ascend*: `sum_t lambda_t mean_i w_it l_it` over the batch's forgotten cells.

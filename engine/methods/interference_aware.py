@@ -145,9 +145,11 @@ class _Run:
                 continue
             safe = self._copy()
             self._balance(look)
-            self.constraints.aim(look.held_out_losses)
+            self.constraints.aim(look.held_out_losses, look.forgotten_losses)
             if 2 * (step + 1) >= self.steps and (chosen is None or look.score < chosen.look.score):
                 chosen = _Best(look, safe)
+                if look.met:
+                    break
         if chosen is None or (best.look.score <= chosen.look.score and not chosen.look.met):
             return best
         return chosen
@@ -155,7 +157,7 @@ class _Run:
     def _direction(self) -> Tensor:
         """Where to move the weights, [D]: forget, harmlessly, and repair."""
         problem, settings = self.problem, self.settings
-        forget = kept = None
+        forget = kept = torch.zeros((), device=problem.device)
         for sampler in self.forget_batches:
             indices = sampler.draw()
             outputs, batch = evaluation.forward(
@@ -163,13 +165,10 @@ class _Run:
             )
             cells = self.constraints.forgotten[indices] | self.constraints.kept[indices]
             losses = evaluation.cell_losses(problem.workload, outputs, batch, cells)
-            ascend = self.constraints.forget_loss(indices, losses)
-            forget = ascend if forget is None else forget + ascend
-            kept_loss = self.constraints.kept_loss(indices, losses)
-            kept = kept_loss if kept is None else kept + kept_loss
+            forget = forget + self.constraints.forget_loss(indices, losses)
+            kept = kept + self.constraints.kept_loss(indices, losses)
             self.constraints.adapt(indices, losses)
             self.evaluations += len(indices)
-        assert forget is not None and kept is not None
         partial = bool(self.constraints.kept.any())
         towards = flat_gradient(forget, self.weights, keep=partial)
         mend = self.repair * self._retain_gradient()

@@ -1,4 +1,4 @@
-"""How good a candidate is, by the calibrating half of the held-out data and a retain probe alone."""
+"""How good a candidate is, by the calibrating half of held-out data and a retain probe alone."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Look:
     """What a look at a candidate showed."""
 
     score: float
-    """UIS x 100, plus what AUC and retain probe miss by, in per cent; lower is better."""
+    """UIS x 100, plus what AUC, retain probe and held-out metrics miss by, in per cent; lower is
+    better."""
     met: bool
     """Whether nothing more is to be gained that the calibrating half could tell."""
     probe_kept: float
@@ -36,6 +37,8 @@ class Look:
     """Whether that is enough to go on from here."""
     held_out_losses: Tensor
     """[M, T], of the calibrating half."""
+    forgotten_losses: Tensor
+    """[N, T], NaN outside the cells forgotten now or earlier."""
 
 
 class Selector:
@@ -80,13 +83,15 @@ class Selector:
                 excess = max(
                     excess, _auc_excess(losses[:, column], held_out[:, column], cells, column)
                 )
-        score = uis(scores) + 100 * excess + 100 * max(0.0, 1 - _LOSS_ALLOWED - worst_probe)
+        missed = max(0.0, 1 - _LOSS_ALLOWED - worst_probe) + max(0.0, _KEPT_BAR - worst)
+        score = uis(scores) + 100 * (excess + missed)
         return Look(
             score=score,
-            met=excess == 0 and min(worst, worst_probe) >= _KEPT_BAR,
+            met=excess == 0 and worst_probe >= _KEPT_BAR,
             probe_kept=worst_probe,
             intact=worst_probe >= _INTACT,
             held_out_losses=held_out,
+            forgotten_losses=losses,
         )
 
     def _held_out(self) -> Tensor:

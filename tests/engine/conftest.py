@@ -1,7 +1,15 @@
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+from engine.checkpoint import load_weights
+from engine.spec import WEIGHTS_FILE
+from engine.train import train_from_scratch
+from engine.workloads.digits import DigitsWorkload
 
 Plugin = Callable[[str], None]
 
@@ -23,3 +31,30 @@ def install_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
         monkeypatch.delitem(__import__("sys").modules, "their_plugin", raising=False)
 
     return install
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A first version of the digits workload, as it lies on disk."""
+
+    workload: DigitsWorkload
+    folder: Path
+    """Holds `weights.safetensors` and `manifest.jsonl`."""
+
+    def model(self) -> nn.Module:
+        """The network with the version's weights."""
+        model = self.workload.build_model()
+        load_weights(model, self.folder / WEIGHTS_FILE)
+        return model.eval()
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The digits workload with the network that seed 0 trains."""
+    workload = DigitsWorkload()
+    folder = tmp_path_factory.mktemp("digits")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train_from_scratch(workload, 0, folder, lambda *_: None)
+    torch.set_num_threads(threads)
+    return Trained(workload, folder)

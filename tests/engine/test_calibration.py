@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import calibration
@@ -12,6 +12,7 @@ def test_mid_ranks_place_each_loss_in_the_middle_of_its_share() -> None:
     assert calibration.mid_ranks(torch.tensor([3.0, 1.0])).tolist() == [0.75, 0.25]
 
 
+@settings(deadline=None)
 @given(LOSSES, LOSSES)
 def test_targets_lie_within_the_held_out_losses_and_keep_the_order(
     held_out: list[float], losses: list[float]
@@ -38,12 +39,13 @@ def test_weights_push_from_both_sides_and_no_harder_than_one() -> None:
     assert weights.tolist() == pytest.approx([1, 0.5, 0, -1], abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.floats(0.2, 8), st.floats(-1e6, 1e6), st.floats(0, 10))
 def test_a_multiplier_follows_the_shortfall_and_stays_in_range(
     multiplier: float, shortfall: float, scale: float
 ) -> None:
     following = calibration.next_multiplier(multiplier, shortfall, scale)
-    assert calibration.LOWEST_MULTIPLIER - 1e-6 <= following
+    assert following >= calibration.LOWEST_MULTIPLIER - 1e-6
     assert following <= calibration.HIGHEST_MULTIPLIER + 1e-6
     if shortfall > 0:
         assert following >= min(multiplier, calibration.HIGHEST_MULTIPLIER) - 1e-6

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -22,6 +22,7 @@ def problems(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
     return torch.randn(DIMENSIONS, generator=generator), rows
 
 
+@settings(deadline=None)
 @given(problems())
 def test_no_row_loss_rises_along_a_direction_projected_on_the_cone(
     problem: tuple[Tensor, Tensor],
@@ -31,6 +32,7 @@ def test_no_row_loss_rises_along_a_direction_projected_on_the_cone(
     assert (units @ cone(direction, rows)).max() < 0.01 * direction.norm()
 
 
+@settings(deadline=None)
 @given(problems())
 def test_the_cone_moves_a_direction_no_further_than_the_complement(
     problem: tuple[Tensor, Tensor],
@@ -40,6 +42,7 @@ def test_the_cone_moves_a_direction_no_further_than_the_complement(
     assert free <= (complement(direction, rows) - direction).norm() + 1e-2 * direction.norm()
 
 
+@settings(deadline=None)
 @given(problems())
 def test_the_cone_leaves_alone_what_it_has_projected(problem: tuple[Tensor, Tensor]) -> None:
     direction, rows = problem
@@ -58,6 +61,7 @@ def test_the_cone_removes_only_the_harmful_part() -> None:
     assert cone(torch.tensor([3.0, -1.0]), rows).tolist() == pytest.approx([0, -1], abs=1e-5)
 
 
+@settings(deadline=None)
 @given(problems())
 def test_the_complement_is_orthogonal_to_every_row_and_idempotent(
     problem: tuple[Tensor, Tensor],

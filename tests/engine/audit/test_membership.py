@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -14,6 +14,7 @@ def singles(count: int, side: str) -> list[str]:
     return [f"{side}{position}" for position in range(count)]
 
 
+@settings(deadline=None)
 @given(LOSSES, LOSSES)
 def test_auc_is_exact_with_ties(forgotten: list[int], reference: list[int]) -> None:
     losses = torch.tensor(forgotten + reference, dtype=torch.float32)
@@ -22,6 +23,7 @@ def test_auc_is_exact_with_ties(forgotten: list[int], reference: list[int]) -> N
     assert found == pytest.approx(roc_auc_score(member, -losses.numpy()))
 
 
+@settings(deadline=None)
 @given(LOSSES, LOSSES)
 def test_the_interval_contains_the_auc_and_stays_within_0_and_1(
     forgotten: list[int], reference: list[int]

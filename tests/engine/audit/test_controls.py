@@ -1,0 +1,132 @@
+"""Three versions whose verdict is known: the parent again, a ruined network, a retrained one."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine.audit import Evidence, audit
+from engine.evaluation import cell_losses, forward
+from engine.registry import load_workload
+from engine.spec import AuditReport
+from engine.workload import Workload
+from engine.workloads.arrays import ArraysWorkload
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trained parent and what its audit looks at."""
+
+    parent: nn.Module
+    evidence: Evidence
+
+    def audit(self, version: nn.Module) -> AuditReport:
+        """Of `version`, against the parent."""
+        return audit(self.evidence, self.parent, version, lambda *_: None)
+
+
+def trained(workload: Workload, supervision: torch.Tensor, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    model = workload.build_model()
+    workload.train(model, workload.instances("train"), supervision, seed, lambda *_: None)
+    return model
+
+
+def table(folder: Path) -> ArraysWorkload:
+    """A table whose labels are half chance, so that a network has to learn them by heart."""
+    described = {
+        "input": {"kind": "tabular", "shape": [12]},
+        "tasks": [
+            {"name": "colour", "kind": "classification", "classes": ["red", "green", "blue"]},
+            {"name": "weight", "kind": "regression"},
+        ],
+    }
+    (folder / "dataset.json").write_text(json.dumps(described))
+    random = np.random.default_rng(7)
+    mixing = random.normal(size=(12, 3))
+    for split, count in (("train", 400), ("val", 400), ("test", 20)):
+        inputs = random.normal(size=(count, 12))
+        hidden = inputs @ mixing
+        np.savez(
+            folder / f"{split}.npz",
+            ids=np.array([f"{split}-{row:03d}" for row in range(count)]),
+            inputs=inputs.astype(np.float32),
+            target_colour=(hidden + 4 * random.normal(size=hidden.shape)).argmax(1),
+            target_weight=(hidden[:, 0] + 4 * random.normal(size=count)).astype(np.float32),
+        )
+    return ArraysWorkload(path=str(folder), epochs=80)
+
+
+@pytest.fixture(
+    scope="module", params=["digits", "arrays", pytest.param("scenes", marks=pytest.mark.slow)]
+)
+def workload(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    if request.param == "arrays":
+        return table(tmp_path_factory.mktemp("table"))
+    return load_workload(request.param, {})
+
+
+@pytest.fixture(scope="module")
+def parent(workload: Workload) -> nn.Module:
+    return trained(workload, workload.instances("train").supervision, 0)
+
+
+@pytest.fixture
+def case(workload: Workload, parent: nn.Module, evidence: Callable[..., Evidence]) -> Case:
+    generator = torch.Generator().manual_seed(1)
+    train = workload.instances("train")
+    chosen = torch.randperm(len(train), generator=generator)[:60].tolist()
+    return Case(
+        parent, evidence(workload, [train.ids[row] for row in chosen], list(workload.tasks))
+    )
+
+
+def test_an_unchanged_copy_of_the_parent_fails(case: Case) -> None:
+    report = case.audit(copy.deepcopy(case.parent))
+    assert report.verdict == "fail"
+    assert all("byte for byte" in cell.reason for cell in report.cells)
+    assert any("still remembered" in cell.reason for cell in report.cells)
+
+
+def test_a_copy_that_differs_by_a_hair_fails_by_its_membership_auc_alone(case: Case) -> None:
+    version = copy.deepcopy(case.parent)
+    with torch.no_grad():
+        next(version.parameters()).mul_(1 + 1e-6)
+    report = case.audit(version)
+    assert report.verdict == "fail"
+    failed = [cell.reason for cell in report.cells if cell.verdict == "fail"]
+    assert all("still remembered" in reason for reason in failed)
+    assert not any("byte for byte" in reason for reason in failed)
+
+
+def test_a_network_ruined_on_the_forget_set_fails(case: Case) -> None:
+    version = copy.deepcopy(case.parent)
+    cells = case.evidence.requests[0].cells
+    rows = cells.any(1).nonzero().squeeze(1)
+    optimizer = torch.optim.SGD(version.parameters(), lr=0.01)
+    for _ in range(60):
+        outputs, batch = forward(version, case.evidence.train, rows, CPU)
+        losses = cell_losses(case.evidence.workload, outputs, batch, cells[rows])
+        optimizer.zero_grad()
+        (-losses.clamp(max=50).mean()).backward()
+        nn.utils.clip_grad_norm_(version.parameters(), 10)
+        optimizer.step()
+    report = case.audit(version)
+    assert report.verdict == "fail"
+    assert report.uis_after > 10
+
+
+def test_a_retrained_network_passes(case: Case) -> None:
+    version = trained(case.evidence.workload, case.evidence.retain, 5)
+    report = case.audit(version)
+    assert [(cell.task, cell.reason) for cell in report.cells if cell.verdict != "pass"] == []
+    assert report.verdict == "pass"
+    assert report.uis_after < report.uis_before
