@@ -1,0 +1,1 @@
+"""The benchmark of unlearning methods: `python -m benchmarks.unlearning --help`."""

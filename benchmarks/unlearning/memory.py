@@ -1,0 +1,55 @@
+"""The most memory that a piece of work needed."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_RESET = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass
+class Peak:
+    """Filled in as the block ends."""
+
+    bytes: int | None = None
+    """Beyond what was held before it; None where the system does not tell."""
+
+
+@contextlib.contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measures the block: on CUDA the tensors' memory, else the process's resident memory (Linux).
+
+    Resident memory is what the allocator did not have at hand, so small work may need none.
+    """
+    peak = Peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before: int | None = torch.cuda.memory_allocated(device)
+    else:
+        before = _reset_resident()
+    yield peak
+    if before is not None:
+        after = (
+            torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident("VmHWM")
+        )
+        peak.bytes = max(0, after - before)
+
+
+def _reset_resident() -> int | None:
+    """Start a new high-water mark; the resident bytes now, or None where that is not allowed."""
+    try:
+        _RESET.write_text("5")
+        return _resident("VmRSS")
+    except OSError:
+        return None
+
+
+def _resident(field: str) -> int:
+    for line in _STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_STATUS} has no {field}")
