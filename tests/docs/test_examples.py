@@ -83,6 +83,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("pages", STORIES.values(), ids=list(STORIES))
 def test_the_examples_of_a_page_run(
     pages: list[str], service: Path, monkeypatch: pytest.MonkeyPatch
