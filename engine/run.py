@@ -16,7 +16,7 @@ from torch import nn
 from engine.audit import Evidence, audit
 from engine.audit.halves import halves
 from engine.checkpoint import load_weights, write_weights
-from engine.errors import Diverged
+from engine.errors import Diverged, InvalidSpec
 from engine.manifest import read_manifest, resolve
 from engine.problem import Outcome, Problem
 from engine.registry import load_method, load_workload
@@ -31,7 +31,7 @@ _EMPTIES_A_TASK = "retrain"
 
 
 def run(spec: JobSpec, emit: Emit) -> JobResult:
-    """Carry out `spec`; leaves weights and `result.json` in its staging folder, whole or not at all.
+    """Carry out `spec`; leaves weights and `result.json` in its staging folder, or neither.
 
     The same spec on the same machine with the same number of threads gives the same weights, byte
     for byte. Raises `EngineError` with one sentence where it cannot be done; the staging folder
@@ -54,7 +54,7 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         may_empty_a_task=spec.method == _EMPTIES_A_TASK,
     )
     load(3, 4)
-    device = torch.device(spec.device)
+    device = _device(spec.device)
     before = workload.build_model()
     load_weights(before, spec.parent_weights)
     before.to(device).eval()
@@ -138,6 +138,16 @@ def _reporter(phase: Phase, emit: Emit) -> Reporter:
         emit(Progress(phase=phase, step=step, of=of, eta_seconds=eta))
 
     return report
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA
+        reason = str(error).partition("\n")[0]
+        raise InvalidSpec(f"device {name!r} cannot be used here: {reason}") from error
+    return device
 
 
 def _check_finite(model: nn.Module) -> None:

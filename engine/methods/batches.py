@@ -19,8 +19,8 @@ class Sampler:
         if len(self.waiting) < self.size:
             order = torch.randperm(len(self.rows), generator=self.generator)
             fresh = self.rows[order]
-            # Those still waiting come first, and are not drawn a second time in the same batch.
-            new = fresh[~torch.isin(fresh, self.waiting)]
-            self.waiting = torch.cat([self.waiting, new])
+            again = torch.isin(fresh, self.waiting)
+            # Those still waiting come first; their next turn comes last, never in the same batch.
+            self.waiting = torch.cat([self.waiting, fresh[~again], fresh[again]])
         drawn, self.waiting = self.waiting[: self.size], self.waiting[self.size :]
         return drawn

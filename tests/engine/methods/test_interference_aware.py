@@ -1,0 +1,117 @@
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine import evaluation
+from engine.audit.halves import halves
+from engine.audit.membership import auc
+from engine.errors import Diverged, InvalidSpec
+from engine.methods.interference_aware import unlearn
+from engine.problem import Problem
+
+CPU = torch.device("cpu")
+TASKS = ["digit", "parity", "magnitude"]
+
+
+def problem(digits: Any, tasks: list[str], *, earlier: bool = False, **changes: Any) -> Problem:
+    """To forget 40 instances for `tasks`; `earlier` marks 40 more as forgotten before."""
+    train = digits.workload.instances("train")
+    rows = random.Random(1).sample(range(len(train)), 80)
+    forget = torch.zeros_like(train.supervision)
+    forgotten = torch.zeros_like(train.supervision)
+    for task in tasks:
+        forget[rows[:40], TASKS.index(task)] = True
+        forgotten[rows[40:], TASKS.index(task)] = earlier
+    values: dict[str, Any] = {
+        "workload": digits.workload,
+        "model": digits.model(),
+        "train": train,
+        "retain": train.supervision & ~forget & ~forgotten,
+        "forget": forget,
+        "earlier": forgotten,
+        "calibration": halves(digits.workload.instances("val"))[0],
+        "settings": {"rounds": 1},
+        "generator": torch.Generator().manual_seed(0),
+        "seed": 0,
+        "device": CPU,
+        "progress": lambda *_: None,
+    }
+    return Problem(**{**values, **changes})
+
+
+def aucs(given: Problem, cells: Tensor) -> list[float]:
+    """Of the cells of each task, against the calibrating half."""
+    held_out = given.calibration
+    strangers = evaluation.losses(given.workload, given.model, held_out, held_out.supervision, CPU)
+    losses = evaluation.losses(given.workload, given.model, given.train, cells, CPU)
+    return [
+        auc(losses[cells[:, column], column], strangers[:, column])
+        for column in range(3)
+        if bool(cells[:, column].any())
+    ]
+
+
+def test_forgotten_instances_come_to_look_like_held_out_ones_and_the_rest_stays(
+    digits: Any,
+) -> None:
+    given = problem(digits, TASKS)
+    before = aucs(given, given.forget)
+    outcome = unlearn(given)
+    after = aucs(given, given.forget)
+    assert max(after) < 0.65 < min(before)
+    assert min(after) > 0.4
+    (retain,) = evaluation.metrics(given.workload, given.model, given.train, [given.retain], CPU)
+    assert min(value for value in retain if value is not None) > 0.95
+    assert outcome.gradient_evaluations > 0
+    assert set(outcome.settings) >= {"learning_rate", "multipliers", "rounds_taken"}
+
+
+@pytest.mark.parametrize("projection", ["complement", "none"])
+def test_a_partial_request_leaves_the_other_tasks_of_its_instances_alone(
+    digits: Any, projection: str
+) -> None:
+    given = problem(digits, ["digit"], settings={"rounds": 1, "projection": projection})
+    unlearn(given)
+    own = given.retain & given.forget.any(1, keepdim=True)
+    ((digit, parity, magnitude),) = evaluation.metrics(
+        given.workload, given.model, given.train, [own], CPU
+    )
+    assert digit is None
+    assert parity is not None
+    assert parity > 0.95
+    assert magnitude is not None
+    assert magnitude > 0.95
+    assert aucs(given, given.forget)[0] < 0.65
+
+
+def test_what_was_forgotten_earlier_is_pulled_to_its_target_as_well(digits: Any) -> None:
+    given = problem(digits, TASKS, earlier=True)
+    unlearn(given)
+    assert max(aucs(given, given.earlier)) < 0.65
+
+
+def test_nothing_to_calibrate_on_is_said(digits: Any) -> None:
+    calibration, _ = halves(digits.workload.instances("val"))
+    empty = type(calibration)(calibration.whole, calibration.positions[:0])
+    with pytest.raises(InvalidSpec, match="'digit' has no held-out instance to calibrate on"):
+        unlearn(problem(digits, TASKS, calibration=empty))
+
+
+def test_weights_that_are_not_numbers_are_reported_as_divergence(digits: Any) -> None:
+    given = problem(digits, TASKS)
+    with torch.no_grad():
+        next(given.model.parameters())[0] = torch.nan
+    with pytest.raises(Diverged, match="NaN or infinite"):
+        unlearn(given)
+
+
+def test_a_step_that_is_far_too_long_is_rolled_back_and_shortened(digits: Any) -> None:
+    given = problem(digits, TASKS, settings={"rounds": 1, "learning_rate": 0.5})
+    outcome = unlearn(given)
+    assert outcome.settings["rollbacks"]
+    assert float(str(outcome.settings["final_learning_rate"])) < 0.5
+    (retain,) = evaluation.metrics(given.workload, given.model, given.train, [given.retain], CPU)
+    assert min(value for value in retain if value is not None) > 0.8
