@@ -1,6 +1,6 @@
 """The goals set beforehand, each with what the rows say of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,7 +81,7 @@ def _retain(name: str, found: Sequence[Field]) -> Bar:
             short = min(0.99, retrained.get(task, 0.99)) - share
             missing.append((short, f"{share:.1%} on {task}: {field.question.title}"))
     target = "at least 99 % of the original's, or retraining's, on every task"
-    return _worst(name, target, missing, 0.0, "{:+.1%} below the bar", scale=lambda s: max(s, 0.0))
+    return _worst(name, target, missing, 0.0)
 
 
 def _cost(found: Sequence[Field]) -> list[Bar]:
@@ -170,19 +170,18 @@ def _audit(checks: Sequence[AnyCheck]) -> list[Bar]:
 
 
 def _worst(
-    name: str,
-    target: str,
-    values: Sequence[tuple[float, str]],
-    bar: float,
-    form: str,
-    scale: Callable[[float], float] = lambda value: value,
+    name: str, target: str, values: Sequence[tuple[float, str]], bar: float, form: str = ""
 ) -> Bar:
-    """The bar by its worst value; it is met where that one is at most `bar`."""
+    """The bar by its worst value; it is met where that one is at most `bar`.
+
+    `form` writes the value before the words that go with it; without it the words say all.
+    """
     if not values:
         return Bar(name, target, "-", "not measured")
     value, where = max(values)
     within = sum(v <= bar for v, _ in values)
-    measured = f"{form.format(scale(value))} ({where}); {within} of {len(values)} within"
+    seen = f"{form.format(value)} ({where})" if form else where
+    measured = f"{seen}; {within} of {len(values)} within"
     return Bar(name, target, measured, "yes" if within == len(values) else "no")
 
 

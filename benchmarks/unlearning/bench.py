@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from benchmarks.unlearning.rows import Scope
 from engine.audit.halves import halves
 from engine.registry import load_workload
-from engine.workload import InstanceSet, Workload
+from engine.workload import InstanceSet, Reporter, Workload
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,17 @@ class Bench:
     """What no method ever sees."""
     device: torch.device
     cache: Path
+    pulse: Reporter
+    """Called with (step, of) as work goes on; what it raises ends the work."""
 
     def targets(self, scope: Scope) -> list[bool]:
         """Which tasks a request names: all, or in the partial scope the workload's first."""
         return [scope == "full" or position == 0 for position in range(len(self.workload.tasks))]
 
 
-def set_up(choice: Choice, device: torch.device, cache: Path) -> Bench:
+def set_up(
+    choice: Choice, device: torch.device, cache: Path, pulse: Reporter = lambda *_: None
+) -> Bench:
     """Load the data; raises `EngineError` where the workload cannot be built."""
     workload = load_workload(choice.name, choice.options)
     calibration, judging = halves(workload.instances("val"))
@@ -71,4 +75,5 @@ def set_up(choice: Choice, device: torch.device, cache: Path) -> Bench:
         workload.instances("test"),
         device,
         cache / f"{choice.label}-{digest}-{device.type}",
+        pulse,
     )

@@ -60,7 +60,7 @@ class Case:
         position: int,
         model: nn.Module,
         settings: dict[str, object],
-        progress: Reporter = lambda *_: None,
+        progress: Reporter | None = None,
     ) -> Problem:
         """The request at `position` for a method that changes `model`."""
         bench = self.bench
@@ -77,7 +77,7 @@ class Case:
             generator=torch.Generator().manual_seed(self.seed + 1000 * position),
             seed=self.seed,
             device=bench.device,
-            progress=progress,
+            progress=progress or bench.pulse,
         )
 
 

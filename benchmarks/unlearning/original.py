@@ -79,6 +79,6 @@ def _trained(bench: Bench, folder: Path, supervision: Tensor, seed: int) -> nn.M
         torch.manual_seed(seed)
         model = bench.workload.build_model().to(bench.device)
         start = time.perf_counter()
-        gradients = bench.workload.train(model, bench.train, supervision, seed, lambda *_: None)
+        gradients = bench.workload.train(model, bench.train, supervision, seed, bench.pulse)
     keep(folder, model, Cost(time.perf_counter() - start, gradients, None))
     return model.eval()

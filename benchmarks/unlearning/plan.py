@@ -1,5 +1,6 @@
 """What is to be run, in which order: the cases of each workload, and on each the methods."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,12 +34,23 @@ class Plan:
     """Tuning trials of each baseline."""
     out: Path
     again: bool
-    deadline: float | None
-    """On `time.monotonic`'s clock: no run starts later."""
 
 
 class OutOfTime(Exception):
-    """The deadline has passed; what is done is written."""
+    """The time allowed is over; what was finished is written, the run under way is dropped."""
+
+
+class Deadline:
+    """A pulse of work that raises `OutOfTime` once `minutes` have passed; None allows any time."""
+
+    def __init__(self, minutes: float | None) -> None:
+        """The clock starts now."""
+        self._end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    def __call__(self, step: int, of: int) -> None:
+        """Called as work goes on."""
+        if time.monotonic() > self._end:
+            raise OutOfTime
 
 
 def carry_out(plan: Plan, say: Say) -> None:
@@ -68,7 +80,6 @@ def carry_out_checks(plan: Plan, path: Path, say: Say) -> None:
         for scope in plan.scopes:
             for seed in range(plan.seeds):
                 if ("controls", scope, seed) not in done:
-                    _check_time(plan)
                     found = controls(bench, scope, seed)
                     append(path, [found])
                     say(
@@ -76,7 +87,6 @@ def carry_out_checks(plan: Plan, path: Path, say: Say) -> None:
                         f" ruined {found.ruined}, retrained {found.retrained}"
                     )
             if ("step_cost", scope, None) not in done:
-                _check_time(plan)
                 cost = step_cost(bench, scope)
                 append(path, [cost])
                 say(
@@ -84,7 +94,6 @@ def carry_out_checks(plan: Plan, path: Path, say: Say) -> None:
                     f" {cost.seconds / cost.plain_seconds:.2f} x a plain one"
                 )
         if ("false_failures", None, None) not in done:
-            _check_time(plan)
             failures = false_failures(bench, _FALSE_FAILURE_DRAWS)
             append(path, [failures])
             say(f"{bench.choice.label}: {failures.failed} of {failures.draws} strangers fail")
@@ -100,7 +109,6 @@ def _case(
     say: Say,
 ) -> None:
     where = f"{bench.choice.label} {scope} {forget_set.name} seed {seed}"
-    _check_time(plan)
     try:
         case = draw(bench, scope, forget_set, seed)
     except NoForgetSet as error:
@@ -108,7 +116,6 @@ def _case(
         return
     first = partial(_first, case)
     for method in methods:
-        _check_time(plan)
         rows = run(case, method, plan.budget, first)
         append(plan.out, rows)
         say(f"{where}: {method}: {_in_short(rows)}")
@@ -117,11 +124,6 @@ def _case(
 def _first(case: Case) -> Case:
     """The case of the first seed, on which baselines are tuned."""
     return case if case.seed == 0 else draw(case.bench, case.scope, case.forget_set, 0)
-
-
-def _check_time(plan: Plan) -> None:
-    if plan.deadline is not None and time.monotonic() > plan.deadline:
-        raise OutOfTime
 
 
 def _in_short(rows: Sequence[Row]) -> str:

@@ -1,5 +1,6 @@
 """The results as drawings (SVG): a file a workload and kind."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,26 +22,38 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     files = []
     # Text as text, and ids from a fixed salt: the same rows give the same bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "expunge", "font.size": 9}):
-        for workload in dict.fromkeys(field.question.workload for field in found):
-            chosen = [field for field in found if field.question.workload == workload]
+        for name, chosen, in_a_row in _by_workload(found, rows):
             single = [f for f in chosen if not f.question.forget_set.startswith("sequence")]
-            if single:
-                files += [
-                    _save(
-                        _panels(single, _uis_against_cost), folder, f"{workload}-uis-against-cost"
-                    ),
-                    _save(
-                        _panels(single, _retain_against_forget),
-                        folder,
-                        f"{workload}-retain-against-forget",
-                    ),
-                ]
-            in_a_row = [
-                row for row in rows if row.workload == workload and row.request and not row.error
-            ]
+            for kind, fill in _PANELS.items():
+                if single:
+                    files.append(_save(_panels(single, fill), folder, f"{name}-{kind}"))
             if in_a_row:
-                files.append(_save(_drift(in_a_row), folder, f"{workload}-requests-in-a-row"))
+                files.append(_save(_drift(in_a_row), folder, f"{name}-requests-in-a-row"))
     return files
+
+
+def _by_workload(
+    found: Sequence[Field], rows: Sequence[Row]
+) -> list[tuple[str, list[Field], list[Row]]]:
+    """A name for files, the questions, and the rows of sequences, of each workload and options."""
+    parts = []
+    seen: dict[str, int] = {}
+    for workload, options in dict.fromkeys(
+        (f.question.workload, f.question.options) for f in found
+    ):
+        seen[workload] = seen.get(workload, 0) + 1
+        name = workload if seen[workload] == 1 else f"{workload}-{seen[workload]}"
+        own = [f for f in found if (f.question.workload, f.question.options) == (workload, options)]
+        in_a_row = [
+            row
+            for row in rows
+            if row.workload == workload
+            and json.dumps(row.options, sort_keys=True) == options
+            and row.request is not None
+            and row.error is None
+        ]
+        parts.append((name, own, in_a_row))
+    return parts
 
 
 def _panels(found: Sequence[Field], fill: Callable[[Axes, Field], None]) -> Figure:
@@ -92,6 +105,12 @@ def _retain_against_forget(axis: Axes, field: Field) -> None:
 
 def _furthest_auc(row: Row) -> float | None:
     return max((value - 0.5 for _, value, _ in row.auc.values()), key=abs, default=None)
+
+
+_PANELS = {
+    "uis-against-cost": _uis_against_cost,
+    "retain-against-forget": _retain_against_forget,
+}
 
 
 def _drift(rows: Sequence[Row]) -> Figure:

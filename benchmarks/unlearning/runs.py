@@ -18,6 +18,7 @@ from benchmarks.unlearning.rows import Row
 from benchmarks.unlearning.tuning import tune
 from engine.errors import EngineError
 from engine.registry import load_method
+from engine.workload import Reporter
 
 TuningCase = Callable[[], Case]
 """The first seed's case, asked for only if a method is tuned."""
@@ -29,12 +30,14 @@ class _Oracle:
 
     judge: Judge
     model: nn.Module
+    pulse: Reporter
     best: float = math.inf
     weights: dict[str, Tensor] = field(default_factory=dict)
     pause: float = 0.0
     """Seconds that the watching itself took."""
 
     def __call__(self, step: int, of: int) -> None:
+        self.pulse(step, of)
         started = time.perf_counter()
         if step:
             found = self.judge.uis(self.model)
@@ -93,7 +96,7 @@ def _rows(case: Case, label: str, method: str, settings: Trial) -> list[Row]:
         # Only the last request has a network retrained without all that is forgotten by then.
         base = judge.uis(retrained) if position == last else None
         watched = is_baseline(method) and not case.is_sequence
-        oracle = _Oracle(judge, model) if watched else None
+        oracle = _Oracle(judge, model, case.bench.pulse) if watched else None
         cost = _timed(case, position, method, settings, model, oracle)
         row = _measured(case, position, label, judge, model, cost, reference_cost, base)
         row = row.model_copy(update={"settings": settings})
@@ -116,7 +119,7 @@ def _timed(
 ) -> Cost:
     """Let the method change `model`; what it took, without the oracle's part of the time."""
     unlearn = load_method(method)
-    problem = case.problem(position, model, dict(settings), oracle or (lambda *_: None))
+    problem = case.problem(position, model, dict(settings), oracle)
     with peak_memory(case.bench.device) as peak:
         started = time.perf_counter()
         outcome = unlearn(problem)

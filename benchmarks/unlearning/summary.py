@@ -1,5 +1,6 @@
 """Rows brought together: mean and spread over seeds of each method on each problem."""
 
+import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Question:
 
     workload: str
     options: str
+    """As JSON."""
     scope: Scope
     forget_set: str
 
@@ -76,7 +78,8 @@ class Answer:
     @property
     def looks_unseen(self) -> bool:
         """Whether every target task's mean interval of the AUC holds .5."""
-        return all(low <= 0.5 <= high for low, _, high in self.auc().values())
+        found = self.auc().values()
+        return bool(found) and all(low <= 0.5 <= high for low, _, high in found)
 
     @property
     def is_candidate(self) -> bool:
@@ -122,7 +125,7 @@ def fields(rows: Sequence[Row]) -> list[Field]:
     grouped: dict[Question, dict[str, list[Row]]] = {}
     for row in rows:
         question = Question(
-            row.workload, repr(sorted(row.options.items())), row.scope, row.forget_set
+            row.workload, json.dumps(row.options, sort_keys=True), row.scope, row.forget_set
         )
         grouped.setdefault(question, {}).setdefault(row.method, []).append(row)
     return [

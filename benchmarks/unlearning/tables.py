@@ -102,7 +102,7 @@ def _checks_table(checks: Sequence[AnyCheck]) -> str:
 
 def _section(field: Field) -> str:
     question = field.question
-    options = "" if question.options == "[]" else f" Options: `{question.options}`."
+    options = "" if question.options == "{}" else f" Options: `{question.options}`."
     answers = list(field.answers.values())
     text = f"### {question.title}\n"
     if any(answer.rows for answer in answers):

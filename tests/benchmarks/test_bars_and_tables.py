@@ -70,7 +70,7 @@ def test_a_bar_is_met_where_its_worst_case_is() -> None:
 def test_a_bar_that_is_missed_says_by_how_much() -> None:
     worse = [*ROWS, row("interference_aware", 4.0, seed=2, kept={"digit": 0.91})]
     text, met = measured("3. retain metrics", worse)
-    assert text.startswith("+2.0% below the bar (97.0% on digit")
+    assert text.startswith("97.0% on digit: digits, full, random:0.1; 0 of 1 within")
     assert met == "no"
     assert measured("7. false failures") == ("6% (6 of 100: digits); 0 of 1 within", "no")
 
