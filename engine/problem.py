@@ -15,8 +15,8 @@ class Problem:
     """A model to change and the cells to remove from it; N training instances, T tasks.
 
     The three matrices are bool [N, T] and disjoint: `retain` still teaches, `forget` is asked to go
-    now, `earlier` was forgotten by requests already honoured and must stay forgotten. A cell in none
-    of them never taught this model.
+    now, `earlier` was forgotten by requests already honoured and must stay forgotten. A cell in
+    none of them never taught this model.
     """
 
     workload: Workload

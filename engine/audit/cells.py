@@ -14,7 +14,7 @@ from engine.audit.measure import Evidence, ForgottenCells, Measured, Scores
 from engine.audit.membership import auc_interval, tpr_at_fpr
 from engine.audit.reference import Reference, choose, subject_effect_bound
 from engine.audit.uis import TaskScores
-from engine.audit.verdict import Finding
+from engine.audit.verdict import Finding, Sample
 from engine.spec import AucChange, CellAudit, Change, Interval
 from engine.workload import InstanceSet, Task
 
@@ -98,12 +98,14 @@ def _membership(
     strangers = labelled.nonzero().squeeze(1)[reference.chosen]
     if not len(strangers):
         return None, reference, Finding("inconclusive", "no held-out instance to compare with")
+    own = _clusters(evidence.train, members.nonzero().squeeze(1))
+    others = _clusters(evidence.judging, strangers)
     intervals = [
         auc_interval(
             measured.forget_losses[members, column],
             measured.judging_losses[strangers, column],
-            _clusters(evidence.train, members.nonzero().squeeze(1)),
-            _clusters(evidence.judging, strangers),
+            own,
+            others,
             comparison.confidence,
         )
         for measured in (comparison.before, comparison.after)
@@ -114,8 +116,8 @@ def _membership(
             comparison.after.forget_losses[members, column],
             comparison.after.judging_losses[strangers, column],
         ),
-        int(members.sum()),
-        len(strangers),
+        Sample(len(own), len(set(own))),
+        Sample(len(others), len(set(others))),
         reference.objection,
         evidence.thresholds,
     )

@@ -15,11 +15,20 @@ class Finding:
     reason: str
 
 
+@dataclass(frozen=True)
+class Sample:
+    """How much a set of instances can tell."""
+
+    instances: int
+    clusters: int
+    """Independent ones among them: an instance without a subject is a cluster of its own."""
+
+
 def membership(
     interval: Interval,
     tpr: float,
-    forgotten: int,
-    reference: int,
+    forgotten: Sample,
+    reference: Sample,
     objection: str | None,
     thresholds: Thresholds,
 ) -> Finding:
@@ -36,10 +45,10 @@ def membership(
     half_width = (interval.high - interval.low) / 2
     if objection is not None:
         return Finding("inconclusive", f"{objection}; {seen}")
-    if reference < thresholds.min_reference:
+    if reference.instances < thresholds.min_reference:
         return Finding(
             "inconclusive",
-            f"only {reference} held-out instances to compare with, of"
+            f"only {reference.instances} held-out instances to compare with, of"
             f" {thresholds.min_reference} needed; {seen}",
         )
     caught = f"{tpr:.0%} of the forgotten caught at 1 % false alarms"
@@ -48,13 +57,26 @@ def membership(
     if interval.high < low:
         return Finding("fail", f"{seen} lies below {low:.2f}: over-forgotten, a tell in itself")
     if half_width > thresholds.max_auc_half_width:
-        needed = math.ceil(forgotten * (half_width / thresholds.max_auc_half_width) ** 2)
-        return Finding(
-            "inconclusive",
-            f"{seen} is wider than +-{thresholds.max_auc_half_width:.2f}: {forgotten} forgotten"
-            f" instances are too few to decide, about {needed} would do",
-        )
+        wide = f"{seen} is wider than +-{thresholds.max_auc_half_width:.2f}"
+        ratio = (half_width / thresholds.max_auc_half_width) ** 2
+        return Finding("inconclusive", f"{wide}: {_too_few(forgotten, reference, ratio)}")
     return Finding("pass", f"{seen} reaches {low:.2f} to {high:.2f}; {caught}")
+
+
+def _too_few(forgotten: Sample, reference: Sample, ratio: float) -> str:
+    """What is missing where the variance should be `ratio` times smaller."""
+    smaller = min(forgotten.clusters, reference.clusters)
+    if smaller in (forgotten.instances, reference.instances):
+        needed = math.ceil(forgotten.instances * ratio)
+        return (
+            f"{forgotten.instances} forgotten instances are too few to decide, about {needed} would"
+            " do"
+        )
+    return (
+        f"instances of one subject count once, and {forgotten.clusters} forgotten against"
+        f" {reference.clusters} held-out subjects are too few to decide, about"
+        f" {math.ceil(smaller * ratio)} on either side would do"
+    )
 
 
 def kept(where: str, interval: Interval, thresholds: Thresholds) -> Finding:

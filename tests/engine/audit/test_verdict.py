@@ -1,6 +1,6 @@
 import pytest
 
-from engine.audit.verdict import Finding, combine, kept, membership, worst
+from engine.audit.verdict import Finding, Sample, combine, kept, membership, worst
 from engine.spec import Interval, Thresholds
 
 THRESHOLDS = Thresholds()
@@ -19,20 +19,32 @@ THRESHOLDS = Thresholds()
 )
 def test_membership(low: float, high: float, verdict: str, words: str) -> None:
     interval = Interval(low=low, value=(low + high) / 2, high=high)
-    finding = membership(interval, 0.1, 40, 200, None, THRESHOLDS)
+    finding = membership(interval, 0.1, Sample(40, 40), Sample(200, 200), None, THRESHOLDS)
     assert finding.verdict == verdict
     assert words in finding.reason
 
 
 def test_too_few_held_out_instances_judge_nothing() -> None:
-    finding = membership(Interval(low=0.9, value=0.95, high=1), 1.0, 40, 19, None, THRESHOLDS)
+    finding = membership(
+        Interval(low=0.9, value=0.95, high=1), 1.0, Sample(40, 40), Sample(19, 19), None, THRESHOLDS
+    )
     assert finding.verdict == "inconclusive"
     assert "only 19 held-out instances to compare with, of 20 needed" in finding.reason
 
 
+def test_a_wide_interval_over_few_subjects_asks_for_subjects_not_for_instances() -> None:
+    interval = Interval(low=0.1, value=0.5, high=0.9)
+    finding = membership(interval, 0.1, Sample(287, 2), Sample(390, 3), None, THRESHOLDS)
+    assert finding.verdict == "inconclusive"
+    assert "2 forgotten against 3 held-out subjects" in finding.reason
+    assert "about 8 on either side would do" in finding.reason
+
+
 def test_an_unfair_reference_judges_nothing() -> None:
     interval = Interval(low=0.9, value=0.95, high=1)
-    finding = membership(interval, 1.0, 40, 200, "no fair reference", THRESHOLDS)
+    finding = membership(
+        interval, 1.0, Sample(40, 40), Sample(200, 200), "no fair reference", THRESHOLDS
+    )
     assert finding.verdict == "inconclusive"
     assert finding.reason.startswith("no fair reference")
 
