@@ -160,9 +160,8 @@ def _audit(checks: Sequence[AnyCheck]) -> list[Bar]:
             where = f"{', '.join(seen)}: {check.workload}, {check.scope}"
             verdicts.append((0.0 if seen == ("fail", "fail", "pass") else 1.0, where))
         elif isinstance(check, FalseFailures):
-            rates.append(
-                (check.failed / check.draws, f"{check.failed} of {check.draws}: {check.workload}")
-            )
+            seen_as = f"{check.failed} of {check.draws}, {check.inconclusive} undecided"
+            rates.append((check.failed / check.draws, f"{seen_as}: {check.workload}"))
     return [
         _all_of("7. copy, ruined, retrained", "fail, fail, pass", verdicts),
         _worst("7. false failures", "at most 5 % of 100 draws", rates, 0.05, "{:.0%}"),

@@ -20,6 +20,7 @@ from engine.methods.adam import Adam
 from engine.spec import Thresholds, Verdict
 
 _FORGET_SET = "random:0.1"
+"""Of more, retraining itself loses what an audit calls damage, and rightly fails."""
 _RUIN_STEPS = 60
 _RUIN_RATE = 5e-3
 
@@ -68,6 +69,7 @@ def false_failures(bench: Bench, draws: int) -> FalseFailures:
 def _of_strangers(
     bench: Bench, parent: nn.Module, after: nn.Module, clusters: list[list[int]], seed: int
 ) -> Verdict:
+    bench.pulse(seed, seed + 1)
     order = torch.randperm(len(clusters), generator=torch.Generator().manual_seed(seed)).tolist()
     half = len(order) // 2
     ours, theirs = order[:half], order[half:]

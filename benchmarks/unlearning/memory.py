@@ -1,6 +1,7 @@
 """The most memory that a piece of work needed."""
 
 import contextlib
+import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Peak:
 def peak_memory(device: torch.device) -> Iterator[Peak]:
     """Measures the block: on CUDA the tensors' memory, else the process's resident memory (Linux).
 
-    Resident memory is what the allocator did not have at hand, so small work may need none.
+    What the C library holds in reserve is given back first, so that the block cannot live on it.
     """
     peak = Peak()
     if device.type == "cuda":
@@ -41,6 +42,8 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 def _reset_resident() -> int | None:
     """Start a new high-water mark; the resident bytes now, or None where that is not allowed."""
+    with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         _RESET.write_text("5")
         return _resident("VmRSS")
