@@ -23,7 +23,7 @@ from engine.registry import load_method, load_workload
 from engine.spec import RESULT_FILE, WEIGHTS_FILE, AuditReport, JobResult, JobSpec, Progress
 from engine.workload import Reporter
 
-Phase = Literal["load", "measure", "unlearn", "audit", "write"]
+Phase = Literal["load", "unlearn", "audit", "write"]
 Emit = Callable[[Progress], None]
 
 _EMPTIES_A_TASK = "retrain"

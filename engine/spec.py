@@ -198,7 +198,7 @@ class Progress(_Strict):
     """One line of the running engine."""
 
     event: Literal["progress"] = "progress"
-    phase: Literal["load", "measure", "unlearn", "audit", "write"]
+    phase: Literal["load", "unlearn", "audit", "write"]
     step: int
     of: int
     eta_seconds: float | None = None

@@ -123,9 +123,10 @@ class CellAudit(Answer):
     """Whether this task was to be forgotten; else it had to be left alone."""
     metric: str
     higher_is_better: bool
-    forget: Change
-    retain: Change
-    validation: Change
+    forget: Change | None = None
+    """None, like the next two, where nothing of it is labelled for the task."""
+    retain: Change | None = None
+    validation: Change | None = None
     auc: AucChange | None = None
     verdict: str
     reason: str

@@ -28,7 +28,9 @@ def audit_table(cells: Sequence[CellAudit], title: str) -> Table:
     return table
 
 
-def _change(change: Change) -> str:
+def _change(change: Change | None) -> str:
+    if change is None:
+        return "-"
     return f"{change.before:.3g} -> {change.after:.3g}"
 
 
