@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from app.db import database_now
 from app.settings import Settings
+from app.tables import Worker
 from expunge.state import Connection, write_connection
 from running_service import Registered, Service, add_worker, register_model, serve
 from up_tree import environment
@@ -51,6 +54,13 @@ def shell(tmp_path_factory: pytest.TempPathFactory, _migrated_sqlite: Path) -> I
         (folder / "client").mkdir()
         write_connection(folder / "client", Connection(service.base_url, service.admin_key))
         yield Shell(service, registered, folder / "client")
+
+
+@pytest.fixture(autouse=True)
+def _live_worker(shell: Shell) -> None:
+    """A worker that says nothing for 90 s counts as gone; this module may take longer."""
+    with shell.service.database.write() as session, session.begin():
+        session.execute(update(Worker).values(seen_at=database_now(session)))
 
 
 def test_the_version_is_printed(shell: Shell) -> None:
