@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -48,11 +49,17 @@ def test_it_tells_the_whole_story_and_stops_what_it_started(tmp_path: Path) -> N
     assert not in_use(tmp_path / ".expunge")
 
 
+def trains(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # one that has ended since it was listed
+        return "train" in process.cmdline()
+    return False
+
+
 def test_an_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
     with demo(tmp_path, "--options", json.dumps({"epochs": 500})) as process:
         top = psutil.Process(process.pid)
         until = time.monotonic() + 120
-        while not any("train" in p.cmdline() for p in top.children(recursive=True)):
+        while not any(map(trains, top.children(recursive=True))):
             assert time.monotonic() < until
             time.sleep(0.1)
         members = top.children(recursive=True)
