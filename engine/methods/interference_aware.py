@@ -23,7 +23,7 @@ from engine.methods.batches import Sampler
 from engine.methods.constraints import Constraints
 from engine.methods.normalisation import re_estimate
 from engine.methods.selection import Look, Selector
-from engine.methods.settings import Settings, parse
+from engine.methods.settings import Settings
 from engine.problem import Outcome, Problem
 from engine.projection import complement, cone
 
@@ -42,7 +42,7 @@ def unlearn(problem: Problem) -> Outcome:
     Raises `InvalidSpec` for unknown settings or where nothing can calibrate, `Diverged` where
     losses stay non-finite or the retain data cannot be kept.
     """
-    settings = parse(problem.settings)
+    settings = Settings.parse(problem.settings)
     retained = problem.retain.any(1).nonzero().squeeze(1)
     problem.model.eval()
     had_statistics = re_estimate(problem.model, problem.train, retained, problem.device)

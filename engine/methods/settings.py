@@ -1,9 +1,8 @@
 """The constants of `interference_aware`."""
 
-from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from engine.methods.method_settings import MethodSettings
 
@@ -34,8 +33,3 @@ class Settings(MethodSettings):
     """Steps for which such a gradient constrains the forget direction."""
     check_every: int = Field(10, ge=1)
     """Steps between looks at the calibrating half."""
-
-
-def parse(given: Mapping[str, JsonValue]) -> Settings:
-    """The defaults with a caller's changes; `InvalidSpec` for a wrong name or value."""
-    return Settings.parse(given)
