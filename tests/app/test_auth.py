@@ -6,8 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from app.auth import KeyHasher, Scope
+from app.db import database_now
+from app.tables import ApiKey
 from running_service import Registered, Service, add_tenant, add_worker, register_model
 
 
@@ -94,14 +97,18 @@ def test_a_repetition_does_not_make_a_second_key_nor_show_the_first(client: http
 def test_an_expired_key_is_refused_and_cannot_be_made(
     service: Service, client: httpx.Client
 ) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=0.5)
-    body = {"name": "short", "scopes": ["admin"], "expires_at": soon.isoformat()}
-    key = client.post("/v1/api-keys", json=body).json()["key"]
-    with service.client(key) as short:
-        while short.get("/v1/whoami").status_code == 200:
-            pass
+    now = datetime.now(UTC)
+    body = {"name": "short", "scopes": ["admin"]}
+    in_an_hour = body | {"expires_at": (now + timedelta(hours=1)).isoformat()}
+    made = client.post("/v1/api-keys", json=in_an_hour).json()
+    with service.client(made["key"]) as short:
+        assert short.get("/v1/whoami").status_code == 200
+        with service.database.write() as session, session.begin():
+            past = database_now(session) - timedelta(seconds=1)
+            session.execute(update(ApiKey).where(ApiKey.id == made["id"]).values(expires_at=past))
         assert "expired" in short.get("/v1/whoami").json()["detail"]
-    late = client.post("/v1/api-keys", json=body)
+    gone_by = body | {"expires_at": (now - timedelta(seconds=1)).isoformat()}
+    late = client.post("/v1/api-keys", json=gone_by)
     assert late.status_code == 422
     assert late.json()["errors"][0]["pointer"] == "#/expires_at"
 
