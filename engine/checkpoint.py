@@ -1,10 +1,6 @@
 """Weights on disk: safetensors only, the same bytes for the same tensors, checked before use."""
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.errors import CheckpointError
 from engine.spec import TensorDescription
+from engine.whole_file import WrittenFile, write_whole
 
 DTYPE_NAMES = {
     torch.float64: "F64",
@@ -30,17 +27,6 @@ DTYPE_NAMES = {
 """How safetensors writes the types that a state dict may hold."""
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """A file as it lies on disk."""
-
-    path: Path
-    sha256: str
-    """Hex."""
-    size: int
-    """Bytes."""
 
 
 def describe_tensors(state: Mapping[str, Tensor]) -> dict[str, TensorDescription]:
@@ -68,21 +54,9 @@ def write_weights(state: Mapping[str, Tensor], path: Path) -> WrittenFile:
     for key, tensor in tensors.items():
         _check_finite(key, tensor)
     content = memoryview(save(tensors))
-    digest = hashlib.sha256()
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for start in range(0, len(content), _CHUNK):
-                chunk = content[start : start + _CHUNK]
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return WrittenFile(path, digest.hexdigest(), len(content))
+    return write_whole(
+        (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK)), path
+    )
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
