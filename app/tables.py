@@ -329,6 +329,8 @@ class LedgerHead(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[str] = mapped_column(String(64))
+    seal_key: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    """Keys the digests of rows in `LedgerSeal`, so that they tell nothing to who lacks it."""
 
 
 class LedgerEvent(Base):
@@ -341,11 +343,53 @@ class LedgerEvent(Base):
     kind: Mapped[str] = mapped_column(String(60))
     entity_id: Mapped[str] = mapped_column(String(40))
     body: Mapped[str] = mapped_column(Text)
-    """Canonical JSON of what is hashed: seq, at, kind, entity, actor, payload."""
+    """Canonical JSON of what is hashed: seq, at, kind, entity, actor, payload, and rows if any."""
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
 
     __table_args__ = (Index("ix_ledger_events_entity_id_seq", "entity_id", "seq"),)
+
+
+class LedgerSeal(Base):
+    """Digests of the rows that a transaction changed; its last event holds this text's sha256."""
+
+    __tablename__ = "ledger_seals"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Of the event."""
+    sealed: Mapped[str] = mapped_column(Text)
+    """Canonical JSON, see `app.sealing`."""
+
+
+class LedgerTile(Base):
+    """The root of a complete subtree of 256 or 65536 events: proofs need not hash them again."""
+
+    __tablename__ = "ledger_tiles"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """The subtree has 256 ** level leaves."""
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """0, 1, 2... from the left."""
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class SubjectKey(Base):
+    """Makes a subject's pseudonym in the ledger; without this row nobody can tell whose it is."""
+
+    __tablename__ = "subject_keys"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(512), primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class SigningKey(Base):
+    """A public key that once signed: what it signed stays verifiable after its retirement."""
+
+    __tablename__ = "signing_keys"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Its JWK thumbprint."""
+    public_key: Mapped[bytes] = mapped_column(LargeBinary(32))
+    retired_at: Mapped[datetime]
 
 
 class OutboxMessage(Base):
