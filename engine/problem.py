@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from pydantic import JsonValue
@@ -35,6 +36,8 @@ class Problem:
     seed: int
     device: torch.device
     progress: Reporter
+    ancestor: Path | None = None
+    """Weights from before the model saw any cell of `forget` or `earlier`, where there are such."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,20 @@ from torch import nn
 from engine.audit import Evidence, audit
 from engine.audit.halves import halves
 from engine.checkpoint import load_weights, write_weights
+from engine.delta import write_delta
 from engine.errors import Diverged, InvalidSpec
 from engine.manifest import read_manifest, resolve
 from engine.problem import Outcome, Problem
 from engine.registry import load_method, load_workload
-from engine.spec import RESULT_FILE, WEIGHTS_FILE, AuditReport, JobResult, JobSpec, Progress
+from engine.spec import (
+    DELTA_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    AuditReport,
+    JobResult,
+    JobSpec,
+    Progress,
+)
 from engine.workload import Reporter
 
 Phase = Literal["load", "unlearn", "audit", "write"]
@@ -73,6 +82,7 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         seed=spec.seed,
         device=device,
         progress=_reporter("unlearn", emit),
+        ancestor=spec.ancestor_weights,
     )
     outcome = method(problem)
     _check_finite(after)
@@ -92,15 +102,18 @@ def _write(
     progress: Reporter,
 ) -> JobResult:
     """The weights first, then the result that vouches for them."""
-    progress(0, 2)
+    progress(0, 3)
     spec.staging.mkdir(parents=True, exist_ok=True)
     written = write_weights(model.state_dict(), spec.staging / WEIGHTS_FILE)
-    progress(1, 2)
+    progress(1, 3)
+    delta = _write_delta(spec, written.path)
+    progress(2, 3)
     seconds = time.perf_counter() - started
     result = JobResult(
         job_id=spec.job_id,
         weights_sha256=written.sha256,
         weights_size=written.size,
+        delta=delta,
         method=spec.method,
         settings=outcome.settings,
         seed=spec.seed,
@@ -116,8 +129,19 @@ def _write(
         },
     )
     _write_text(spec.staging / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
-    progress(2, 2)
+    progress(3, 3)
     return result
+
+
+def _write_delta(spec: JobSpec, weights: Path) -> str | None:
+    """The name of a delta from the parent, where one was asked for and came out short enough."""
+    if not spec.delta_bytes:
+        return None
+    written = write_delta(spec.parent_weights, weights, spec.staging / DELTA_FILE).file
+    if written.size <= spec.delta_bytes:
+        return DELTA_FILE
+    written.path.unlink()
+    return None
 
 
 def _write_text(path: Path, text: str) -> None:

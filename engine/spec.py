@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 RESULT_FILE = "result.json"
 DESCRIPTION_FILE = "description.json"
 WEIGHTS_FILE = "weights.safetensors"
+DELTA_FILE = "weights.delta"
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -65,6 +66,8 @@ class JobSpec(_Strict):
     workload: str
     workload_options: dict[str, JsonValue] = {}
     parent_weights: Path
+    ancestor_weights: Path | None = None
+    """Of the youngest ancestor that never saw what is to be forgotten, now or earlier."""
     manifest: Path
     """JSON lines of `ManifestEntry`."""
     requests: tuple[RequestCells, ...] = Field(min_length=1)
@@ -75,6 +78,8 @@ class JobSpec(_Strict):
     threads: int | None = Field(None, ge=1)
     device: str = "cpu"
     staging: Path
+    delta_bytes: int = Field(0, ge=0)
+    """Leave a delta from the parent beside the weights if it is no longer than this; 0: none."""
     training_seconds: float | None = None
     """What training from scratch took, where the owner said; used to report the share of it."""
 
@@ -180,6 +185,8 @@ class JobResult(_Strict):
     weights: str = WEIGHTS_FILE
     weights_sha256: str
     weights_size: int
+    delta: str | None = None
+    """The file that turns the parent's weights into these, where one was asked for and is short."""
     method: str
     settings: dict[str, JsonValue]
     """Every constant the method ended up with, given or derived."""
