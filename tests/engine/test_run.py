@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 
+from engine.delta import restore
 from engine.errors import CheckpointError, InvalidSpec
 from engine.run import run
-from engine.spec import RESULT_FILE, WEIGHTS_FILE, JobResult, JobSpec, Progress, RequestCells
+from engine.spec import (
+    DELTA_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    JobResult,
+    JobSpec,
+    Progress,
+    RequestCells,
+)
 
 MakeSpec = Callable[..., JobSpec]
 
@@ -58,6 +67,18 @@ def edited_manifest(
     path = folder / "edited.jsonl"
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return path
+
+
+def test_a_short_delta_is_left_beside_the_weights_where_one_is_asked_for(spec: MakeSpec) -> None:
+    job = spec(delta_bytes=10**9)
+    result = run(job, silent)
+    assert result.delta == DELTA_FILE
+    again = restore(job.parent_weights, job.staging / DELTA_FILE, job.staging / "again")
+    assert again.sha256 == result.weights_sha256
+    short = (job.staging / DELTA_FILE).stat().st_size - 1
+    job = spec(delta_bytes=short, staging=job.staging / "next")
+    assert run(job, silent).delta is None
+    assert not (job.staging / DELTA_FILE).exists()
 
 
 def test_a_run_leaves_weights_and_the_result_that_vouches_for_them(spec: MakeSpec) -> None:
