@@ -33,6 +33,13 @@ class Settings(BaseSettings):
     """Of a JSON body; uploads have their own limit."""
     max_upload_bytes: int = Field(20_000_000_000, gt=0)
 
+    delta_max_share: float = Field(0.8, ge=0, le=1)
+    """A version is stored as a delta from its parent up to this share of its file; 0: never."""
+    delta_max_chain: int = Field(8, ge=1)
+    """After so many deltas in a row a version is stored whole."""
+    restored_cache_bytes: int = Field(10_000_000_000, gt=0)
+    """Of files restored from deltas, kept beside the stored ones."""
+
     lease_seconds: float = Field(60, gt=0)
     heartbeat_seconds: float = Field(15, gt=0)
     poll_seconds: float = Field(0.5, gt=0)
@@ -68,6 +75,11 @@ class Settings(BaseSettings):
     def storage(self) -> Path:
         """The folder of content-addressed files."""
         return self.storage_dir or self.state_dir / "files"
+
+    @property
+    def restored_cache(self) -> Path:
+        """The folder of files restored from deltas."""
+        return self.storage / "cache"
 
     @property
     def signing_key(self) -> Path:

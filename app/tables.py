@@ -117,6 +117,10 @@ class Version(Base):
     state: Mapped[str] = mapped_column(String(20))
     weights_sha256: Mapped[str] = mapped_column(String(64))
     weights_size: Mapped[int] = mapped_column(BigInteger)
+    base_version_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The version from whose file the delta leads to this one's; null: the file is stored whole."""
+    delta_sha256: Mapped[str | None] = mapped_column(String(64))
+    delta_size: Mapped[int | None] = mapped_column(BigInteger)
     training_seconds: Mapped[float | None]
     method: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime]
@@ -232,6 +236,8 @@ class Job(Base):
     parent_version_id: Mapped[str | None] = mapped_column(String(40))
     """Fixed at the claim: the version that the promotion alias then names."""
     method: Mapped[str | None] = mapped_column(String(100))
+    fallback_of: Mapped[str | None] = mapped_column(String(40))
+    """The job whose audit did not pass, so that this one tries the policy's fallback."""
     seed: Mapped[int]
     lease_owner: Mapped[str | None] = mapped_column(String(200))
     lease_expires_at: Mapped[datetime | None]

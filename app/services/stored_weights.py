@@ -1,0 +1,251 @@
+"""A version's weights as they are stored: its whole file, or a delta from its parent's.
+
+A delta's chain leads back to a whole file. The file of a version in the middle of it is restored
+from there, byte for byte and checked against its digest, into a cache that may be emptied.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.restored_cache import RestoredCache
+from app.storage import Storage
+from app.tables import Version
+from engine.delta import restore
+from engine.errors import CheckpointError
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 3
+"""A restored file may be evicted before it is opened."""
+
+
+class DamagedWeights(Exception):
+    """What is stored of a version does not give its file; one sentence, without a path."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One step of a chain: what turns the file before it into a version's."""
+
+    version: int
+    """The number of the version that it leads to."""
+    weights_sha256: str
+    weights_size: int
+    sha256: str
+    """Of the delta itself."""
+    size: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to come by a version's file: a whole file in storage, then deltas in order."""
+
+    version: int
+    sha256: str
+    size: int
+    whole_version: int
+    whole_sha256: str
+    deltas: tuple[Delta, ...]
+
+    def with_delta(self, delta: Delta) -> "Recipe":
+        """The recipe of a child that is stored as this delta."""
+        return Recipe(
+            version=delta.version,
+            sha256=delta.weights_sha256,
+            size=delta.weights_size,
+            whole_version=self.whole_version,
+            whole_sha256=self.whole_sha256,
+            deltas=(*self.deltas, delta),
+        )
+
+    def room_for_delta(self, max_share: float, max_chain: int) -> int:
+        """How many bytes a child's delta may have; 0: the child is to be stored whole.
+
+        A chain may not be longer than `max_chain`, nor its deltas together than the file.
+        """
+        if len(self.deltas) >= max_chain:
+            return 0
+        spent = sum(delta.size for delta in self.deltas)
+        return max(0, min(int(max_share * self.size), self.size - spent))
+
+
+def recipe_of(session: Session, version: Version) -> Recipe:
+    """The version's recipe, as the database has it now."""
+    steps: list[Delta] = []
+    at = version
+    while at.base_version_id is not None:
+        assert at.delta_sha256 is not None
+        assert at.delta_size is not None
+        steps.append(
+            Delta(at.number, at.weights_sha256, at.weights_size, at.delta_sha256, at.delta_size)
+        )
+        at = session.get_one(Version, at.base_version_id)
+    return Recipe(
+        version=version.number,
+        sha256=version.weights_sha256,
+        size=version.weights_size,
+        whole_version=at.number,
+        whole_sha256=at.weights_sha256,
+        deltas=tuple(reversed(steps)),
+    )
+
+
+class StoredWeights:
+    """Versions' files, out of a storage and the cache of what was restored."""
+
+    def __init__(self, storage: Storage, cache: RestoredCache) -> None:
+        self.storage = storage
+        self._cache = cache
+
+    def open(self, recipe: Recipe) -> BinaryIO:
+        """The version's file, for reading.
+
+        Raises DamagedWeights where it cannot be restored or has not its length, OSError from the
+        storage.
+        """
+        stream = self._open(recipe)
+        stream.seek(0, 2)
+        found = stream.tell()
+        stream.seek(0)
+        if found != recipe.size:
+            stream.close()
+            raise DamagedWeights(
+                f"the stored weights of version {recipe.version} have {found} bytes instead of"
+                f" {recipe.size}"
+            )
+        return stream
+
+    def provide(self, recipe: Recipe, folder: Path, name: str) -> Path:
+        """A local file with the version's weights, digest-checked, for another process to read.
+
+        It is there for as long as `folder` is. Raises DamagedWeights, or OSError from the storage.
+        """
+        if self._is_whole(recipe):
+            path = self.storage.path(recipe.sha256)
+            _check(path, recipe.version, recipe.sha256)
+            return path.absolute()
+        target = folder / name
+        for _ in range(_TRIES):
+            self._restore(recipe)
+            if self._cache.link(recipe.sha256, target):
+                if _sha256(target) == recipe.sha256:
+                    return target.absolute()
+                target.unlink()
+                self._cache.discard(recipe.sha256)
+        raise DamagedWeights(f"the weights of version {recipe.version} do not stay in the cache")
+
+    def keep_delta(self, parent: Recipe, file: Path, number: int, sha256: str, size: int) -> Delta:
+        """Store a child's delta, once it has been shown to restore the child from what is stored.
+
+        The child's file is in the cache then. Raises DamagedWeights, with nothing stored, or
+        OSError from the storage.
+        """
+        delta_sha256, delta_size = self.storage.put(file)
+        delta = Delta(number, sha256, size, delta_sha256, delta_size)
+        try:
+            self._restore(parent.with_delta(delta), anew=True)
+        except DamagedWeights:
+            self.storage.delete(delta_sha256)
+            raise
+        return delta
+
+    def make_whole(self, recipe: Recipe) -> None:
+        """Store the version's whole file, if it is not there yet. Raises DamagedWeights."""
+        if not self._is_whole(recipe):
+            with self.storage.workspace() as folder:
+                copy = self.provide(recipe, folder, "copy")
+                self.storage.put(copy)
+
+    def forget(self, sha256: str) -> None:
+        """Remove a file or a delta, and what was restored of it."""
+        self.storage.delete(sha256)
+        self._cache.discard(sha256)
+
+    def _is_whole(self, recipe: Recipe) -> bool:
+        return not recipe.deltas or self.storage.exists(recipe.sha256)
+
+    def _open(self, recipe: Recipe) -> BinaryIO:
+        if self._is_whole(recipe):
+            return self.storage.open(recipe.sha256)
+        for _ in range(_TRIES):
+            stream = self._cache.open(recipe.sha256)
+            if stream is not None:
+                return stream
+            self._restore(recipe)
+        raise DamagedWeights(f"the weights of version {recipe.version} do not stay in the cache")
+
+    def _restore(self, recipe: Recipe, *, anew: bool = False) -> None:
+        """Put the file into the cache; `anew` does so even where it is there."""
+        with self._cache.alone(recipe.sha256):
+            if self._cache.has(recipe.sha256) and not anew:
+                return
+            with self._cache.workspace() as name:
+                folder = Path(name)
+                current, done = self._start(recipe, folder, anew=anew)
+                for step, delta in enumerate(recipe.deltas[done:]):
+                    current = self._apply(delta, current, folder / str(step))
+                self._cache.adopt(current, recipe.sha256)
+
+    def _start(self, recipe: Recipe, folder: Path, *, anew: bool) -> tuple[Path, int]:
+        """The nearest file to begin with, its digest checked, and how many deltas are behind it."""
+        before = len(recipe.deltas) - 1 if anew else len(recipe.deltas)
+        for done in range(before, 0, -1):
+            sha256 = recipe.deltas[done - 1].weights_sha256
+            start = folder / "start"
+            if self._cache.link(sha256, start):
+                if _sha256(start) == sha256:
+                    return start, done
+                start.unlink()
+                self._cache.discard(sha256)
+        whole = self.storage.path(recipe.whole_sha256)
+        _check(whole, recipe.whole_version, recipe.whole_sha256)
+        return whole, 0
+
+    def _apply(self, delta: Delta, current: Path, target: Path) -> Path:
+        if not self.storage.exists(delta.sha256):
+            raise DamagedWeights(f"the stored delta of version {delta.version} is missing")
+        try:
+            written = restore(current, self.storage.path(delta.sha256), target)
+        except CheckpointError as error:
+            _log.error("delta %s: %s", delta.sha256, error)
+            raise DamagedWeights(
+                f"the stored delta of version {delta.version} is damaged"
+            ) from None
+        if written.sha256 != delta.weights_sha256:
+            raise DamagedWeights(
+                f"the stored delta of version {delta.version} belongs to other weights"
+            )
+        return written.path
+
+
+def rebase_children(session: Session, weights: StoredWeights, version: Version) -> int:
+    """Store whole whatever rests on the version's file, so that this may go; how many there were.
+
+    Call it in the transaction that gives the file up, and delete nothing before that has ended.
+    """
+    children = session.scalars(select(Version).where(Version.base_version_id == version.id)).all()
+    for child in children:
+        weights.make_whole(recipe_of(session, child))
+        child.base_version_id = child.delta_sha256 = child.delta_size = None
+    session.flush()
+    return len(children)
+
+
+def _check(path: Path, version: int, sha256: str) -> None:
+    found = _sha256(path)
+    if found != sha256:
+        raise DamagedWeights(
+            f"the weights of version {version} were damaged in storage: their sha256 is {found},"
+            f" not {sha256}"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
