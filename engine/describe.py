@@ -2,11 +2,11 @@
 
 from engine.checkpoint import describe_tensors
 from engine.spec import TaskDescription, WorkloadDescription
-from engine.workload import Workload
+from engine.workload import Workload, epochs_of
 
 
 def describe(workload: Workload) -> WorkloadDescription:
-    """The tasks, the state dict's entries, and the number of weights of a workload's network."""
+    """The tasks, the state dict's entries, the number of weights, and the recipe's epochs."""
     model = workload.build_model()
     return WorkloadDescription(
         workload=workload.name,
@@ -21,4 +21,5 @@ def describe(workload: Workload) -> WorkloadDescription:
         ),
         tensors=describe_tensors(model.state_dict()),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
+        epochs=epochs_of(workload),
     )

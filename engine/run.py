@@ -1,6 +1,7 @@
 """One unlearning run: load, unlearn, audit, write."""
 
 import copy
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,9 @@ from engine.audit.halves import halves
 from engine.checkpoint import load_weights, write_weights
 from engine.delta import write_delta
 from engine.errors import Diverged, InvalidSpec
+from engine.load import load_of
 from engine.manifest import read_manifest, resolve
+from engine.planner import cheaper_to_retrain
 from engine.problem import Outcome, Problem
 from engine.registry import load_method, load_workload
 from engine.spec import (
@@ -26,11 +29,12 @@ from engine.spec import (
     RESULT_FILE,
     WEIGHTS_FILE,
     AuditReport,
+    JobLoad,
     JobResult,
     JobSpec,
     Progress,
 )
-from engine.workload import Reporter
+from engine.workload import Reporter, epochs_of
 
 Phase = Literal["load", "unlearn", "audit", "write"]
 Emit = Callable[[Progress], None]
@@ -62,6 +66,8 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         list(workload.tasks),
         may_empty_a_task=spec.method == _EMPTIES_A_TASK,
     )
+    job_load = load_of(cells)
+    dear = cheaper_to_retrain(spec.method, job_load, spec.settings, epochs_of(workload))
     load(3, 4)
     device = _device(spec.device)
     before = workload.build_model()
@@ -85,18 +91,21 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         ancestor=spec.ancestor_weights,
     )
     outcome = method(problem)
+    if dear:
+        outcome = dataclasses.replace(outcome, notes=(*outcome.notes, dear))
     _check_finite(after)
     evidence = Evidence(
         workload, train, cells.retain, judging, cells.requests, spec.thresholds, device
     )
     report = audit(evidence, before, after, _reporter("audit", emit))
-    return _write(spec, after, outcome, report, started, _reporter("write", emit))
+    return _write(spec, after, outcome, job_load, report, started, _reporter("write", emit))
 
 
 def _write(
     spec: JobSpec,
     model: nn.Module,
     outcome: Outcome,
+    load: JobLoad,
     report: AuditReport,
     started: float,
     progress: Reporter,
@@ -122,6 +131,7 @@ def _write(
         gradient_evaluations=outcome.gradient_evaluations,
         training_seconds=spec.training_seconds,
         share_of_retraining=seconds / spec.training_seconds if spec.training_seconds else None,
+        load=load,
         versions={
             "expunge": importlib.metadata.version("expunge"),
             "torch": torch.__version__,

@@ -122,6 +122,8 @@ class WorkloadDescription(_Strict):
     tasks: tuple[TaskDescription, ...]
     tensors: dict[str, TensorDescription]
     parameters: int
+    epochs: int | None = Field(None, ge=1)
+    """Of the owner's recipe, where the workload tells."""
 
 
 class Interval(_Strict):
@@ -178,6 +180,19 @@ class AuditReport(_Strict):
     notes: tuple[str, ...] = ()
 
 
+class JobLoad(_Strict):
+    """How much a job has to do, in instances: what its cost is estimated from."""
+
+    instances: int = Field(ge=1)
+    """Of the manifest: what the model was first trained on."""
+    forget: int = Field(ge=0)
+    """With a cell to forget now."""
+    earlier: int = Field(ge=0)
+    """With a cell that an earlier request had forgotten."""
+    retained: int = Field(ge=0)
+    """That still teach something afterwards."""
+
+
 class JobResult(_Strict):
     """What an unlearning run leaves in `result.json`, beside the weights."""
 
@@ -197,6 +212,7 @@ class JobResult(_Strict):
     """Instances whose gradient was taken, each counted once a pass."""
     training_seconds: float | None
     share_of_retraining: float | None
+    load: JobLoad | None = None
     versions: dict[str, str]
     """Of expunge, torch and Python."""
 

@@ -7,7 +7,7 @@ measures an output. It is installed beside the engine and found by the entry poi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -133,3 +133,19 @@ class Workload(Protocol):
         Returns the gradient evaluations spent: instances passed, each counted once an epoch.
         """
         ...
+
+
+@runtime_checkable
+class TellsEpochs(Protocol):
+    """A workload that says how often its recipe passes the data: cost estimates start from it."""
+
+    @property
+    def epochs(self) -> int | None:
+        """None where that cannot be said without reading the data."""
+        ...
+
+
+def epochs_of(workload: Workload) -> int | None:
+    """The epochs of the owner's recipe, where the workload tells them."""
+    told = workload.epochs if isinstance(workload, TellsEpochs) else None
+    return told if isinstance(told, int) and told > 0 else None

@@ -107,6 +107,14 @@ class ArraysWorkload:
             for task in self.dataset.tasks
         }
 
+    @property
+    def epochs(self) -> int | None:
+        """Of the recipe; None where `dataset.json` does not count the training split."""
+        counted = self.dataset.counts.get("train")
+        if self._epochs is not None or not counted:
+            return self._epochs
+        return self._architecture.epochs(min(counted, self.limit or counted))
+
     def build_model(self) -> nn.Module:
         """The network for this input and these tasks."""
         vectors = {

@@ -61,6 +61,11 @@ class DigitsWorkload:
             "magnitude": Classification("magnitude", 2),
         }
 
+    @property
+    def epochs(self) -> int:
+        """Of the recipe."""
+        return self.recipe.epochs
+
     def build_model(self) -> nn.Module:
         """A perceptron of two hidden layers, 86 k parameters at the default width."""
         return MultiTaskMLP(

@@ -87,6 +87,11 @@ class NYUv2Workload:
             "normals": Normals("normals"),
         }
 
+    @property
+    def epochs(self) -> int:
+        """Of the recipe."""
+        return self.recipe.epochs
+
     def build_model(self) -> nn.Module:
         """A residual backbone with three pyramid decoders."""
         return self.network.build({"segmentation": self.classes, "depth": None, "normals": 3})

@@ -96,6 +96,11 @@ class PascalWorkload:
             "normals": Normals("normals"),
         }
 
+    @property
+    def epochs(self) -> int:
+        """Of the recipe."""
+        return self.recipe.epochs
+
     def build_model(self) -> nn.Module:
         """A residual backbone with five pyramid decoders."""
         return self.network.build(

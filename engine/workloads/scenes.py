@@ -81,6 +81,11 @@ class ScenesWorkload:
             "normals": Normals("normals"),
         }
 
+    @property
+    def epochs(self) -> int:
+        """Of the recipe."""
+        return self.recipe.epochs
+
     def build_model(self) -> nn.Module:
         """A U-Net, 266 k parameters at the default width."""
         maps = {"segmentation": len(CLASSES), "depth": None, "normals": 3}

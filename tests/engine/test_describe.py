@@ -6,6 +6,7 @@ from engine.describe import describe
 from engine.spec import TaskDescription, TensorDescription
 from engine.workloads.digits import DigitsWorkload
 from engine.workloads.scenes import ScenesWorkload
+from tiny_workload import linear_workload
 
 
 def test_tasks_are_told_in_the_workloads_order() -> None:
@@ -31,3 +32,9 @@ def test_tensors_are_those_of_a_weights_file(tmp_path) -> None:
         }
     assert description.tensors == found
     assert description.parameters == sum(torch.numel(p) for p in model.parameters())
+
+
+def test_the_recipes_epochs_are_told_where_the_workload_tells_them() -> None:
+    assert describe(DigitsWorkload(epochs=7)).epochs == 7
+    assert describe(ScenesWorkload()).epochs == 60
+    assert describe(linear_workload()).epochs is None

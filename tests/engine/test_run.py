@@ -13,6 +13,7 @@ from engine.spec import (
     DELTA_FILE,
     RESULT_FILE,
     WEIGHTS_FILE,
+    JobLoad,
     JobResult,
     JobSpec,
     Progress,
@@ -90,6 +91,8 @@ def test_a_run_leaves_weights_and_the_result_that_vouches_for_them(spec: MakeSpe
     assert sorted(path.name for path in job.staging.iterdir()) == [RESULT_FILE, WEIGHTS_FILE]
     assert [cell.task for cell in result.audit.cells] == ["digit", "parity", "magnitude"]
     assert result.share_of_retraining == pytest.approx(result.seconds / 100)
+    assert result.load == JobLoad(instances=700, forget=30, earlier=0, retained=670)
+    assert not any("retrain" in note for note in result.audit.notes)
     assert list(dict.fromkeys(line.phase for line in lines)) == [
         "load",
         "unlearn",
@@ -98,6 +101,16 @@ def test_a_run_leaves_weights_and_the_result_that_vouches_for_them(spec: MakeSpe
     ]
     last = {line.phase: line for line in lines}
     assert all(line.step == line.of and line.eta_seconds == 0 for line in last.values())
+
+
+def test_a_run_that_costs_more_than_retraining_says_so_in_its_audit(spec: MakeSpec) -> None:
+    dear = spec(
+        method="neggrad_plus",
+        workload_options={"epochs": 2},
+        settings={"min_steps": 20, "steps_per_instance": 0.5},
+    )
+    notes = run(dear, silent).audit.notes
+    assert any("times the cost of training from scratch" in note for note in notes)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(

@@ -223,3 +223,11 @@ def test_held_out_data_with_a_training_instance_are_refused(table_folder: Folder
 def test_a_bad_option_is_named(table_folder: Folder, options: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkloadError, match=message):
         ArraysWorkload(**{"path": str(table_folder()), **options})
+
+
+def test_the_epochs_of_the_recipe_are_told_without_reading_the_data(table_folder: Folder) -> None:
+    assert ArraysWorkload(str(table_folder()), epochs=7).epochs == 7
+    assert ArraysWorkload(str(table_folder())).epochs is None
+    counted = str(table_folder({"counts": {"train": 10_000}}))
+    assert ArraysWorkload(counted).epochs == 40  # 400 000 visits
+    assert ArraysWorkload(counted, limit=5_000).epochs == 80
