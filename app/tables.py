@@ -194,6 +194,8 @@ class DeletionRequest(Base):
     """The cells that did not meet the thresholds: task, verdict, reason."""
     version_id: Mapped[str | None] = mapped_column(ForeignKey("versions.id"))
     """The version in which it was carried out."""
+    forecast: Mapped[JsonObject | None]
+    """`app.schemas.estimates.Forecast`, as of when it was last planned."""
     created_by: Mapped[str] = mapped_column(String(100))
     revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
