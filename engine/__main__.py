@@ -155,12 +155,13 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from engine.checkpoint import load_weights
+    from engine.contract import fresh_model
     from engine.registry import load_workload
     from engine.train import split_metrics
 
     _set_threads(arguments.threads)
     workload = load_workload(arguments.workload, _options(arguments.options))
-    model = workload.build_model()
+    model = fresh_model(workload)
     load_weights(model, arguments.weights)
     _print_line(split_metrics(workload, model, "test"))
 

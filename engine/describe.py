@@ -1,13 +1,15 @@
 """A workload in plain data, so that the service can check uploads without torch."""
 
 from engine.checkpoint import describe_tensors
+from engine.contract import check_tasks, fresh_model
 from engine.spec import TaskDescription, WorkloadDescription
 from engine.workload import Workload, epochs_of
 
 
 def describe(workload: Workload) -> WorkloadDescription:
     """The tasks, the state dict's entries, the number of weights, and the recipe's epochs."""
-    model = workload.build_model()
+    check_tasks(workload)
+    model = fresh_model(workload)
     return WorkloadDescription(
         workload=workload.name,
         tasks=tuple(

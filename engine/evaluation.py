@@ -6,11 +6,12 @@ can have any value.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from engine.contract import owners_code
 from engine.errors import Diverged, WorkloadError
 from engine.workload import Batch, InstanceSet, Outputs, Workload
 
@@ -20,31 +21,51 @@ _BATCH = 256
 def forward(
     model: nn.Module, instances: InstanceSet, indices: Tensor, device: torch.device
 ) -> tuple[Outputs, Batch]:
-    """The outputs for the instances at `indices` (int64 [B]), and their batch on `device`."""
-    batch = instances.batch(indices)
-    moved = Batch(
-        batch.inputs.to(device), {name: target.to(device) for name, target in batch.targets.items()}
-    )
-    outputs: Outputs = model(moved.inputs)
+    """The outputs for the instances at `indices` (int64 [B]), and their batch on `device`.
+
+    Raises `WorkloadError` for what the owner's code raises, or for outputs that are no mapping.
+    """
+    with owners_code("the batch of the workload's instances"):
+        batch = instances.batch(indices)
+        targets = {name: target.to(device) for name, target in batch.targets.items()}
+        moved = Batch(batch.inputs.to(device), targets)
+    with owners_code("the network"):
+        outputs: Outputs = model(moved.inputs)
+    if not isinstance(outputs, Mapping):
+        raise WorkloadError(
+            f"the network gave a {type(outputs).__name__}; it must give a mapping from each task's"
+            " name to its output"
+        )
     return outputs, moved
 
 
 def cell_losses(workload: Workload, outputs: Outputs, batch: Batch, cells: Tensor) -> Tensor:
     """The losses of a batch's cells: [B, T], zero outside `cells` (bool [B, T]); differentiable.
 
-    Raises `WorkloadError` if a task's loss is not one value an instance, `Diverged` if a value is
-    not finite.
+    Raises `WorkloadError` if an output or a target is missing or a task's loss is not one value an
+    instance that can be differentiated, `Diverged` if a value is not finite.
     """
     columns = []
     for column, (name, task) in enumerate(workload.tasks.items()):
         rows = cells[:, column].nonzero().squeeze(1).to(batch.inputs.device)
         full = torch.zeros(len(cells), device=batch.inputs.device)
         if len(rows):
-            loss = task.loss(outputs[name][rows], batch.targets[name][rows])
+            output, target = _of_task(name, outputs, batch, len(cells))
+            with owners_code(f"the loss of task {name!r}"):
+                loss = task.loss(output[rows], target[rows])
+            if not isinstance(loss, Tensor):
+                raise WorkloadError(
+                    f"the loss of task {name!r} is a {type(loss).__name__}, which is no tensor"
+                )
             if loss.shape != rows.shape:
                 raise WorkloadError(
                     f"the loss of task {name!r} has shape {tuple(loss.shape)} for {len(rows)}"
                     " instances; it must have one value an instance"
+                )
+            if output.requires_grad and not loss.requires_grad:
+                raise WorkloadError(
+                    f"the loss of task {name!r} cannot be differentiated: it is cut off from the"
+                    " network's output"
                 )
             if not bool(loss.isfinite().all()):
                 raise Diverged(f"a loss of task {name!r} became NaN or infinite")
@@ -90,7 +111,8 @@ def metrics(
     model in eval mode.
     """
     names = list(workload.tasks)
-    accumulators = [[task.new_metric() for task in workload.tasks.values()] for _ in cell_sets]
+    with owners_code("a task's new_metric"):
+        accumulators = [[task.new_metric() for task in workload.tasks.values()] for _ in cell_sets]
     union = torch.stack(list(cell_sets)).any(0)
     for indices, outputs, batch in _passes(model, instances, union, device):
         for cells, row in zip(cell_sets, accumulators, strict=True):
@@ -98,16 +120,36 @@ def metrics(
             for column, name in enumerate(names):
                 rows = chosen[:, column].nonzero().squeeze(1)
                 if len(rows):  # on the CPU, where the accumulators are
-                    row[column].update(outputs[name].cpu()[rows], batch.targets[name].cpu()[rows])
+                    output, target = _of_task(name, outputs, batch, len(indices))
+                    with owners_code(f"the metric of task {name!r}"):
+                        row[column].update(output.cpu()[rows], target.cpu()[rows])
     found: list[list[float | None]] = []
     for cells, row in zip(cell_sets, accumulators, strict=True):
         taught = cells.any(0)
-        values = [
-            float(row[column].compute()) if taught[column] else math.nan
-            for column in range(len(names))
-        ]
+        values = []
+        for column, name in enumerate(names):
+            with owners_code(f"the metric of task {name!r}"):
+                values.append(float(row[column].compute()) if taught[column] else math.nan)
         found.append([value if math.isfinite(value) else None for value in values])
     return found
+
+
+def _of_task(name: str, outputs: Outputs, batch: Batch, instances: int) -> tuple[Tensor, Tensor]:
+    """A task's output and target, both [B, ...]."""
+    for what, found in (("output", outputs), ("target", batch.targets)):
+        if name not in found:
+            raise WorkloadError(f"there is no {what} for task {name!r}, only for: {_keys(found)}")
+        shape = tuple(found[name].shape)
+        if shape[:1] != (instances,):
+            raise WorkloadError(
+                f"the {what} of task {name!r} has shape {shape} for {instances} instances; its"
+                " first dimension must count them"
+            )
+    return outputs[name], batch.targets[name]
+
+
+def _keys(found: Mapping[str, Tensor]) -> str:
+    return ", ".join(map(repr, found)) or "nothing"
 
 
 def _passes(

@@ -51,8 +51,6 @@ def resolve(
     requests: Sequence[RequestCells],
     train: InstanceSet,
     tasks: Sequence[str],
-    *,
-    may_empty_a_task: bool,
 ) -> Cells:
     """What each cell is; raises `InvalidSpec` for whatever does not fit together.
 
@@ -77,12 +75,6 @@ def resolve(
             ForgottenCells(request.request_id, cells, named.any(1), frozenset(request.tasks))
         )
     retain = taught & ~forget
-    for column, task in enumerate(tasks):
-        if not may_empty_a_task and bool(forget[:, column].any()) and not retain[:, column].any():
-            raise InvalidSpec(
-                f"every training instance of task {task!r} would be forgotten: drop the task's"
-                " head from the workload instead, or choose the method retrain"
-            )
     if not bool(retain.any()):
         raise InvalidSpec("nothing would be left to teach the model: delete the model instead")
     return Cells(retain, forget, earlier, tuple(asked))

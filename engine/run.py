@@ -17,6 +17,7 @@ from torch import nn
 from engine.audit import Evidence, audit
 from engine.audit.halves import halves
 from engine.checkpoint import load_weights, write_weights
+from engine.contract import check_tasks, fresh_model, split_of
 from engine.delta import write_delta
 from engine.errors import Diverged, InvalidSpec
 from engine.load import load_of
@@ -34,13 +35,14 @@ from engine.spec import (
     JobSpec,
     Progress,
 )
+from engine.withdrawal import emptied_tasks, own_weights, withdraw
 from engine.workload import Reporter, epochs_of
 
 Phase = Literal["load", "unlearn", "audit", "write"]
 Emit = Callable[[Progress], None]
 
-_EMPTIES_A_TASK = "retrain"
-"""The one method that may be asked to forget everything of a task."""
+_START_BEFORE = frozenset({"retrain", "rewind"})
+"""Methods that start from weights which a task that is forgotten entirely has never taught."""
 
 
 def run(spec: JobSpec, emit: Emit) -> JobResult:
@@ -53,24 +55,21 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
     started = time.perf_counter()
     load = _reporter("load", emit)
     load(0, 4)
+    _clear_staging(spec)
     workload = load_workload(spec.workload, spec.workload_options)
+    check_tasks(workload)
     method = load_method(spec.method)
     load(1, 4)
-    train = workload.instances("train")
-    calibration, judging = halves(workload.instances("val"))
+    train = split_of(workload, "train")
+    calibration, judging = halves(split_of(workload, "val"))
     load(2, 4)
-    cells = resolve(
-        read_manifest(spec.manifest),
-        spec.requests,
-        train,
-        list(workload.tasks),
-        may_empty_a_task=spec.method == _EMPTIES_A_TASK,
-    )
+    tasks = list(workload.tasks)
+    cells = resolve(read_manifest(spec.manifest), spec.requests, train, tasks)
     job_load = load_of(cells)
     dear = cheaper_to_retrain(spec.method, job_load, spec.settings, epochs_of(workload))
     load(3, 4)
     device = _device(spec.device)
-    before = workload.build_model()
+    before = fresh_model(workload)
     load_weights(before, spec.parent_weights)
     before.to(device).eval()
     after = copy.deepcopy(before)
@@ -90,7 +89,12 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         progress=_reporter("unlearn", emit),
         ancestor=spec.ancestor_weights,
     )
-    outcome = method(problem)
+    emptied = emptied_tasks(tasks, cells.retain, cells.forget)
+    if emptied and spec.method not in _START_BEFORE:
+        own = own_weights(problem, emptied)
+        outcome = withdraw(problem, own, method(problem))
+    else:
+        outcome = method(problem)
     if dear:
         outcome = dataclasses.replace(outcome, notes=(*outcome.notes, dear))
     _check_finite(after)
@@ -99,6 +103,22 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
     )
     report = audit(evidence, before, after, _reporter("audit", emit))
     return _write(spec, after, outcome, job_load, report, started, _reporter("write", emit))
+
+
+def _clear_staging(spec: JobSpec) -> None:
+    """Make the folder; a result that an earlier attempt left there must not outlive this one."""
+    if spec.parent_weights.resolve() == (spec.staging / WEIGHTS_FILE).resolve():
+        raise InvalidSpec(
+            f"the new weights would be written over the parent's in the staging folder"
+            f" {spec.staging}: choose another folder"
+        )
+    try:
+        spec.staging.mkdir(parents=True, exist_ok=True)
+        (spec.staging / RESULT_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidSpec(
+            f"the staging folder {spec.staging} cannot be used: {error.strerror}"
+        ) from error
 
 
 def _write(
@@ -112,7 +132,6 @@ def _write(
 ) -> JobResult:
     """The weights first, then the result that vouches for them."""
     progress(0, 3)
-    spec.staging.mkdir(parents=True, exist_ok=True)
     written = write_weights(model.state_dict(), spec.staging / WEIGHTS_FILE)
     progress(1, 3)
     delta = _write_delta(spec, written.path)

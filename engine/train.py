@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from engine.checkpoint import write_weights
+from engine.contract import fresh_model, owners_code, split_of
 from engine.evaluation import metrics
 from engine.spec import WEIGHTS_FILE, ManifestEntry
 from engine.workload import InstanceSet, Reporter, Split, Workload
@@ -50,7 +51,7 @@ def manifest_entries(workload: Workload, instances: InstanceSet) -> list[Manifes
 
 def split_metrics(workload: Workload, model: nn.Module, split: Split) -> dict[str, float | None]:
     """Each task's metric over a whole split, in the metric's own units."""
-    instances = workload.instances(split)
+    instances = split_of(workload, split)
     device = next(model.parameters()).device
     (values,) = metrics(workload, model, instances, [instances.supervision], device)
     return dict(zip(workload.tasks, values, strict=True))
@@ -62,11 +63,12 @@ def train_from_scratch(workload: Workload, seed: int, out: Path, progress: Repor
     The same seed, machine and number of threads give the same bytes of weights.
     """
     out.mkdir(parents=True, exist_ok=True)
-    instances = workload.instances("train")
+    instances = split_of(workload, "train")
     torch.manual_seed(seed)
-    model = workload.build_model()
+    model = fresh_model(workload)
     start = time.perf_counter()
-    evaluations = workload.train(model, instances, instances.supervision, seed, progress)
+    with owners_code("the workload's train"):
+        evaluations = workload.train(model, instances, instances.supervision, seed, progress)
     seconds = time.perf_counter() - start
     weights = write_weights(model.state_dict(), out / WEIGHTS_FILE)
     with (out / MANIFEST_FILE).open("w", encoding="utf-8") as file:

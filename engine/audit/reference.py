@@ -72,7 +72,7 @@ def subject_effect_bound(losses: Tensor, subjects: Sequence[str | None]) -> floa
     values = losses.double().numpy()
     ordered = np.sort(values)
     ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-    known = np.array([subject is not None for subject in subjects])
+    known = np.array([subject is not None for subject in subjects], dtype=bool)
     _, index, counts = np.unique(
         np.array([subject for subject in subjects if subject is not None], dtype=str),
         return_inverse=True,

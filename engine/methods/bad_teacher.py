@@ -12,6 +12,7 @@ import copy
 import torch
 from torch import Tensor
 
+from engine.contract import fresh_model
 from engine.methods.baseline import BaselineSettings, Job
 from engine.methods.teacher import distillation
 from engine.problem import Outcome, Problem
@@ -24,7 +25,7 @@ def unlearn(problem: Problem) -> Outcome:
     seed = int(torch.randint(2**31, (), generator=problem.generator))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        incompetent = problem.workload.build_model().to(problem.device).eval()
+        incompetent = fresh_model(problem.workload).to(problem.device).eval()
 
     def gradient(_: int) -> Tensor:
         taught, lost = job.draw_retain(), job.draw_forget()

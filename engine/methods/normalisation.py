@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from engine.contract import owners_code
 from engine.workload import InstanceSet
 
 _BATCH = 64
@@ -29,7 +30,8 @@ def re_estimate(
         layer.train()
     for indices in rows.split(_BATCH):
         if len(indices) > 1:
-            model(instances.batch(indices).inputs.to(device))
+            with owners_code("the network on a batch"):
+                model(instances.batch(indices).inputs.to(device))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()

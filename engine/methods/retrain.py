@@ -2,6 +2,7 @@
 
 import torch
 
+from engine.contract import fresh_model, owners_code
 from engine.errors import InvalidSpec
 from engine.problem import Outcome, Problem
 
@@ -12,9 +13,10 @@ def unlearn(problem: Problem) -> Outcome:
         raise InvalidSpec(f"retrain has no settings, but {', '.join(problem.settings)} was given")
     with torch.random.fork_rng():
         torch.manual_seed(problem.seed)
-        fresh = problem.workload.build_model().to(problem.device)
-        evaluations = problem.workload.train(
-            fresh, problem.train, problem.retain, problem.seed, problem.progress
-        )
+        fresh = fresh_model(problem.workload).to(problem.device)
+        with owners_code("the workload's train"):
+            evaluations = problem.workload.train(
+                fresh, problem.train, problem.retain, problem.seed, problem.progress
+            )
     problem.model.load_state_dict(fresh.state_dict())
     return Outcome(settings={}, gradient_evaluations=evaluations)

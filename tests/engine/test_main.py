@@ -98,17 +98,32 @@ def test_a_missing_specification_is_code_3(tmp_path: Path) -> None:
     assert "No such file" in _last_line(done.stdout)["message"]
 
 
-def test_an_unexpected_exception_is_code_4_with_its_traceback(
+def test_an_exception_of_the_workload_is_code_3_with_the_line_that_raised_it(
     tmp_path: Path, install_workload: Plugin
 ) -> None:
     install_workload(
-        "class Theirs:\n def build_model(self):\n  raise LookupError('first\\nsecond')\n"
+        "class Theirs:\n"
+        " tasks = {'only': type('Only', (), {'name': 'only'})}\n"
+        " def build_model(self):\n"
+        "  raise LookupError('first\\nsecond')\n"
     )
     done = _engine(_spec(tmp_path / "spec.json", kind="describe", workload="theirs"))
-    assert done.returncode == 4
+    assert done.returncode == 3
     assert _last_line(done.stdout) == {
-        "event": "failure", "type": "LookupError", "message": "first",
-    }  # fmt: skip
+        "event": "failure",
+        "type": "WorkloadError",
+        "message": "the workload's build_model raised LookupError: first (their_plugin.py, line 4)",
+    }
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unexpected_exception_is_code_4_with_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "description.json").mkdir()
+    spec = _spec(tmp_path / "spec.json", kind="describe", workload="digits", staging=str(tmp_path))
+    done = _engine(spec)
+    assert done.returncode == 4
+    failure = _last_line(done.stdout)
+    assert (failure["event"], failure["type"]) == ("failure", "IsADirectoryError")
     assert "Traceback" in done.stderr
 
 

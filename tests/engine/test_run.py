@@ -166,14 +166,6 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
     assert not (job.staging / RESULT_FILE).exists()
 
 
-def test_forgetting_everything_of_a_task_is_refused_and_says_what_to_do(
-    spec: MakeSpec, digits: Any
-) -> None:
-    job = spec(instances=list(digits.workload.instances("train").ids), tasks=("parity",))
-    with pytest.raises(InvalidSpec, match=r"'parity' would be forgotten: drop .* retrain"):
-        run(job, silent)
-
-
 def test_weights_of_another_network_are_refused(spec: MakeSpec) -> None:
     with pytest.raises(CheckpointError):
         run(spec(workload_options={"hidden": 8}), silent)

@@ -27,7 +27,6 @@ def evidence() -> MakeEvidence:
             [request],
             train,
             list(workload.tasks),
-            may_empty_a_task=False,
         )
         _, judging = halves(workload.instances("val"))
         return Evidence(
