@@ -1,22 +1,42 @@
 """The append-only, hash-chained log of every change of state, one chain a tenant.
 
 An event's hash is sha256 over the hash before it and the event's canonical body, so that no event
-can be changed, dropped, added or moved without breaking every later hash.
+can be changed, dropped, added or moved without breaking every later hash. A transaction's events
+are written when it commits; the last of them seals the covered rows that the transaction changed
+(`app.coverage`): it holds the digest of a `LedgerSeal`, which holds the digests of their columns.
 """
 
 import hashlib
-import json
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import event, inspect, select
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
+from app import ledger_tree
+from app.coverage import (
+    NAMES_SUBJECTS,
+    ROWS,
+    SETS,
+    columns_of,
+    key_of,
+    tenant_of,
+    tenant_of_owner,
+)
 from app.db import database_now
-from app.tables import LedgerEvent, LedgerHead
+from app.pseudonyms import Pseudonyms
+from app.sealing import Seal, fingerprint, seal_of, set_seal, subjects_in
+from app.tables import Base, LedgerEvent, LedgerHead, LedgerSeal
 from expunge.canonical import canonical_json
 
 GENESIS = "0" * 64
+UNTOLD = "rows.changed"
+"""The event of a transaction that changed covered rows and told of nothing else."""
+_INFO = "ledger"
 
 
 def append(
@@ -25,41 +45,15 @@ def append(
     kind: str,
     entity_id: str,
     actor: str,
-    payload: dict[str, Any] | None = None,
-) -> LedgerEvent:
-    """The new last event of the tenant's chain, in the caller's transaction.
+    payload: Mapping[str, Any] | None = None,
+) -> None:
+    """Tell the tenant's ledger what the caller's transaction does; written when that commits.
 
     The head row stays locked until that transaction ends, so call this after the slow work.
     """
-    head = session.scalar(
-        select(LedgerHead).where(LedgerHead.tenant_id == tenant_id).with_for_update()
-    )
-    if head is None:
-        raise LookupError(f"tenant {tenant_id} has no ledger head")
-    seq = head.seq + 1
-    body = canonical_json(
-        {
-            "seq": seq,
-            "at": _stamp(database_now(session)),
-            "kind": kind,
-            "entity": entity_id,
-            "actor": actor,
-            "payload": payload or {},
-        }
-    ).decode()
-    row = LedgerEvent(
-        tenant_id=tenant_id,
-        seq=seq,
-        kind=kind,
-        entity_id=entity_id,
-        body=body,
-        prev_hash=head.hash,
-        hash=link(head.hash, body),
-    )
-    head.seq, head.hash = seq, row.hash
-    session.add(row)
-    session.flush()
-    return row
+    _locked_head(session, tenant_id)
+    told = _Told(tenant_id, kind, entity_id, actor, dict(payload or {}))
+    _pending(session).told.append(told)
 
 
 def link(prev_hash: str, body: str) -> str:
@@ -67,49 +61,241 @@ def link(prev_hash: str, body: str) -> str:
     return hashlib.sha256(bytes.fromhex(prev_hash) + body.encode()).hexdigest()
 
 
-def verify(session: Session, tenant_id: str) -> str | None:
-    """The first thing wrong with a tenant's chain as one sentence, or None.
+def body_of(
+    seq: int,
+    at: str,
+    kind: str,
+    entity: str,
+    actor: str,
+    payload: Mapping[str, Any],
+    rows: str | None,
+) -> str:
+    """What is hashed of an event: canonical JSON, with `rows` only where it seals any."""
+    told = {
+        "seq": seq,
+        "at": at,
+        "kind": kind,
+        "entity": entity,
+        "actor": actor,
+        "payload": payload,
+    }
+    return canonical_json(told if rows is None else {**told, "rows": rows}).decode()
 
-    Events that are appended meanwhile are not looked at: the chain is checked up to the head as it
-    was at the start.
-    """
-    head = session.get(LedgerHead, tenant_id)
-    if head is None:
-        return f"tenant {tenant_id} has no ledger head"
-    seq, prev = 0, GENESIS
-    chain = (
-        select(LedgerEvent)
-        .where(LedgerEvent.tenant_id == tenant_id, LedgerEvent.seq <= head.seq)
-        .order_by(LedgerEvent.seq)
+
+@dataclass(frozen=True)
+class _Told:
+    tenant_id: str
+    kind: str
+    entity_id: str
+    actor: str
+    payload: dict[str, Any]
+
+
+@dataclass
+class _Changed:
+    row: Base
+    columns: set[str]
+    tenant_id: str | None = None
+    """Of a deleted row; that of a living one is looked up when the transaction commits."""
+    deleted: bool = False
+
+
+@dataclass
+class _Pending:
+    """What a transaction has told and changed so far."""
+
+    told: list[_Told] = field(default_factory=list)
+    rows: dict[tuple[type[Base], str], _Changed] = field(default_factory=dict)
+    sets: set[tuple[type[Base], str]] = field(default_factory=set)
+    marks: dict[SessionTransaction, int] = field(default_factory=dict)
+    """How much was told when each savepoint was set."""
+
+
+def _pending(session: Session) -> _Pending:
+    found = session.info.setdefault(_INFO, _Pending())
+    assert isinstance(found, _Pending)
+    return found
+
+
+def _locked_head(session: Session, tenant_id: str) -> LedgerHead:
+    head = session.scalar(
+        select(LedgerHead)
+        .where(LedgerHead.tenant_id == tenant_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
-    with session.scalars(chain.execution_options(yield_per=1000)) as events:
-        for event in events:
-            seq += 1
-            fault = _fault(event, seq, prev)
-            if fault is not None:
-                return fault
-            prev = event.hash
-    if (head.seq, head.hash) != (seq, prev):
-        return f"the head names event {head.seq}, the chain ends with event {seq}"
-    last = select(func.max(LedgerEvent.seq)).where(LedgerEvent.tenant_id == tenant_id)
-    now = select(LedgerHead.seq, last.scalar_subquery()).where(LedgerHead.tenant_id == tenant_id)
-    named, found = session.execute(now).one()
-    if (found or 0) != named:
-        return f"the head names event {named}, the chain ends with event {found or 0}"
-    return None
+    if head is None:
+        raise LookupError(f"tenant {tenant_id} has no ledger head")
+    return head
 
 
-def _fault(event: LedgerEvent, seq: int, prev: str) -> str | None:
-    if event.seq != seq:
-        return f"event {seq} is missing: {event.seq} follows {seq - 1}"
-    if event.prev_hash != prev:
-        return f"event {seq} does not follow event {seq - 1}: its previous hash differs"
-    if link(prev, event.body) != event.hash:
-        return f"event {seq} was changed: its body does not give its hash"
-    told = json.loads(event.body)
-    if (told["seq"], told["kind"], told["entity"]) != (seq, event.kind, event.entity_id):
-        return f"event {seq} was changed: its columns differ from its body"
-    return None
+@event.listens_for(Session, "before_flush")
+def _note_rows(session: Session, *_: object) -> None:
+    """Remember which columns of covered rows this flush writes."""
+    for row in session.new:
+        if type(row) in SETS:
+            owner = SETS[type(row)]
+            _pending(session).sets.add((type(row), getattr(row, owner.column.key)))
+        elif type(row) in ROWS:
+            _changed(session, row).columns.update(columns_of(type(row)))
+    for row in session.dirty:
+        if type(row) in ROWS:
+            attributes = inspect(row).attrs
+            columns = {c for c in columns_of(type(row)) if attributes[c].history.has_changes()}
+            if columns:
+                _changed(session, row).columns |= columns
+    for row in session.deleted:
+        if type(row) in ROWS:
+            changed = _changed(session, row)
+            changed.deleted, changed.tenant_id = True, tenant_of(session, row)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _note_bulk_insert(state: ORMExecuteState) -> None:
+    """Remember whose sets a bulk INSERT writes to."""
+    mapper = state.bind_mapper
+    if not state.is_insert or mapper is None or mapper.class_ not in SETS:
+        return
+    owner = SETS[mapper.class_].column.key
+    given = state.parameters or {}
+    rows = [given] if isinstance(given, Mapping) else given
+    _pending(state.session).sets.update((mapper.class_, row[owner]) for row in rows)
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _mark_savepoint(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        pending = _pending(session)
+        pending.marks[transaction] = len(pending.told)
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _untell(session: Session, transaction: SessionTransaction) -> None:
+    """What was told since a savepoint is untold with it."""
+    pending = _pending(session)
+    if transaction in pending.marks:
+        del pending.told[pending.marks[transaction] :]
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _forget(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(_INFO, None)
+
+
+@event.listens_for(Session, "before_commit")
+def _before_commit(session: Session) -> None:
+    if not session.in_nested_transaction():
+        write(session)
+
+
+def write(session: Session) -> None:
+    """Write the events that were told so far, the last one of each tenant with its seal.
+
+    Every commit does it; call it only to read events back in the transaction that tells them.
+    """
+    session.flush()
+    pending = session.info.pop(_INFO, _Pending())
+    told: dict[str, list[_Told]] = defaultdict(list)
+    for one in pending.told:
+        told[one.tenant_id].append(one)
+    rows: dict[str, list[_Changed]] = defaultdict(list)
+    for changed in pending.rows.values():
+        if changed.deleted:
+            tenant_id = changed.tenant_id
+        else:
+            # A new row of a savepoint that was rolled back is in the session no more.
+            tenant_id = tenant_of(session, changed.row) if changed.row in session else None
+        if tenant_id is not None:
+            rows[tenant_id].append(changed)
+    sets: dict[str, list[tuple[type[Base], str]]] = defaultdict(list)
+    for table, owner in pending.sets:
+        tenant_id = tenant_of_owner(session, SETS[table], owner)
+        if tenant_id is not None:
+            sets[tenant_id].append((table, owner))
+    for tenant_id in sorted({*told, *rows, *sets}):
+        head = _locked_head(session, tenant_id)
+        sealed = _sealed(session, head, rows[tenant_id], sets[tenant_id])
+        untold = _Told(tenant_id, UNTOLD, tenant_id, "service", {})
+        _extend(session, head, told[tenant_id] or [untold], sealed)
+    session.flush()
+
+
+def seal_rows(session: Session, tenant_id: str, seals: Mapping[str, Seal], actor: str) -> None:
+    """Seal rows that no transaction has sealed, in an event of their own, `rows.adopted`."""
+    head = _locked_head(session, tenant_id)
+    told = _Told(tenant_id, "rows.adopted", tenant_id, actor, {"rows": len(seals)})
+    _extend(session, head, [told], dict(seals))
+
+
+def seal_key_of(head: LedgerHead) -> bytes:
+    """The key of a tenant's seals, made at its first use."""
+    if head.seal_key is None:
+        head.seal_key = secrets.token_bytes(32)
+    return head.seal_key
+
+
+def _changed(session: Session, row: Base) -> _Changed:
+    rows = _pending(session).rows
+    return rows.setdefault((type(row), key_of(row)), _Changed(row, set()))
+
+
+def _sealed(
+    session: Session,
+    head: LedgerHead,
+    rows: list[_Changed],
+    sets: list[tuple[type[Base], str]],
+) -> dict[str, Seal | None]:
+    """Seals by `table/key`; None for a row that is gone."""
+    if not rows and not sets:
+        return {}
+    key = seal_key_of(head)
+    pseudonyms = Pseudonyms(session, head.tenant_id, make=True)
+    sealed: dict[str, Seal | None] = {}
+    for changed in rows:
+        table, row_key = changed.row.__tablename__, key_of(changed.row)
+        if changed.deleted:
+            sealed[f"{table}/{row_key}"] = None
+            continue
+        values = {column: getattr(changed.row, column) for column in changed.columns}
+        for column, value in values.items():
+            if (table, column) in NAMES_SUBJECTS:
+                pseudonyms.prepare(subjects_in(column, value))
+        sealed[f"{table}/{row_key}"] = seal_of(key, table, row_key, values, pseudonyms)
+    for members, owner in sets:
+        name = f"{members.__tablename__}/{owner}"
+        sealed[name] = set_seal(session, key, members, owner, pseudonyms)
+    return sealed
+
+
+def _extend(
+    session: Session, head: LedgerHead, told: list[_Told], sealed: Mapping[str, Seal | None]
+) -> None:
+    """Add events to the chain that `head` ends, and what seals the rows to the last of them."""
+    at = _stamp(database_now(session))
+    first = head.seq
+    rows: str | None = None
+    if sealed:
+        text = canonical_json({"key": fingerprint(seal_key_of(head)), "rows": sealed}).decode()
+        rows = hashlib.sha256(text.encode()).hexdigest()
+        session.add(LedgerSeal(tenant_id=head.tenant_id, seq=first + len(told), sealed=text))
+    for number, one in enumerate(told, 1):
+        last = rows if number == len(told) else None
+        body = body_of(first + number, at, one.kind, one.entity_id, one.actor, one.payload, last)
+        row = LedgerEvent(
+            tenant_id=head.tenant_id,
+            seq=first + number,
+            kind=one.kind,
+            entity_id=one.entity_id,
+            body=body,
+            prev_hash=head.hash,
+            hash=link(head.hash, body),
+        )
+        session.add(row)
+        head.seq, head.hash = row.seq, row.hash
+    if head.seq // ledger_tree.TILE > first // ledger_tree.TILE:
+        session.flush()
+        ledger_tree.add_tiles(session, head.tenant_id, first, head.seq)
 
 
 def _stamp(at: datetime) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from app import ledger
+from app import ledger_check
 from app.auth import Principal, Scope
 from app.db import database_now
 from app.http import PartsDep, ReadSession, requires
@@ -37,7 +37,7 @@ def head(caller: Reader, session: ReadSession, parts: PartsDep) -> SignedHead:
 @router.get("/v1/ledger/verify")
 def verify(caller: Reader, session: ReadSession) -> LedgerCheck:
     """Recompute the whole chain: whether it holds, or the first thing that is wrong."""
-    problem = ledger.verify(session, caller.tenant_id)
+    problem = ledger_check.verify(session, caller.tenant_id)
     events = session.get_one(LedgerHead, caller.tenant_id).seq
     return LedgerCheck(ok=problem is None, events=events, problem=problem)
 

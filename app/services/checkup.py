@@ -7,7 +7,7 @@ from typing import BinaryIO
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import ledger, migrate
+from app import ledger_check, migrate
 from app.db import Database
 from app.states import VersionState
 from app.storage import Storage
@@ -30,23 +30,25 @@ def schema_fault(database: Database) -> str | None:
 def ledger_faults(session: Session) -> Iterator[str]:
     """What is wrong with each tenant's chain of events."""
     for tenant in session.scalars(select(Tenant).order_by(Tenant.id)):
-        fault = ledger.verify(session, tenant.id)
+        fault = ledger_check.verify(session, tenant.id)
         if fault is not None:
             yield f"ledger of tenant {tenant.name}: {fault}"
 
 
 def file_faults(session: Session, storage: Storage) -> Iterator[str]:
-    """Versions whose weights are missing from storage or are not what they were."""
+    """Versions of which what is stored, a file or a delta, is missing or is not what it was."""
     rows = select(Version).where(Version.state != VersionState.PURGED).order_by(Version.id)
     for version in session.scalars(rows):
+        stored = version.delta_sha256 or version.weights_sha256
+        what = f"{'weights' if version.delta_sha256 is None else 'delta'} of version {version.id}"
         try:
-            with storage.open(version.weights_sha256) as stream:
+            with storage.open(stored) as stream:
                 found = _sha256(stream)
         except OSError as error:
-            yield f"weights of version {version.id}: {error.strerror}"
+            yield f"{what}: {error.strerror}"
             continue
-        if found != version.weights_sha256:
-            yield f"weights of version {version.id} were altered: their sha256 is now {found}"
+        if found != stored:
+            yield f"{what} were altered: their sha256 is now {found}"
 
 
 def _sha256(stream: BinaryIO) -> str:

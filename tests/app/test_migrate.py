@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import inspect, select
 
-from app import ledger, migrate
+from app import ledger, ledger_check, migrate
 from app.db import Database
 from app.tables import DEFAULT_TENANT, LedgerHead, Tenant
 
@@ -39,4 +39,4 @@ def test_head_has_the_default_tenant_with_an_empty_ledger(database: Database) ->
         assert session.scalars(select(Tenant.name)).all() == ["default"]
         head = session.get_one(LedgerHead, DEFAULT_TENANT)
         assert (head.seq, head.hash) == (0, ledger.GENESIS)
-        assert ledger.verify(session, DEFAULT_TENANT) is None
+        assert ledger_check.verify(session, DEFAULT_TENANT) is None

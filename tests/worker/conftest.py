@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app import ledger
+from app import ledger_check
 from app.db import Database, database_now
 from app.ids import new_id
 from app.services import planning
@@ -208,7 +208,7 @@ class World:
     def ledger_problem(self) -> str | None:
         """What is wrong with the ledger, if anything is."""
         with self.database.read() as session:
-            return ledger.verify(session, DEFAULT_TENANT)
+            return ledger_check.verify(session, DEFAULT_TENANT)
 
     def result(
         self,

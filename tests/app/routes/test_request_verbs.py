@@ -5,7 +5,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from app import ledger
+from app import ledger_check
 from app.schemas.models import Policy
 from app.services.approval import expire_overdue
 from app.services.execution import cancelled
@@ -166,7 +166,7 @@ def test_a_request_that_ended_with_exceptions_can_be_retried(
     carry_out(service.parts)
     assert client.get(f"{URL}/{request['id']}").json()["state"] == "completed"
     with service.database.read() as session:
-        assert ledger.verify(session, DEFAULT_TENANT) is None
+        assert ledger_check.verify(session, DEFAULT_TENANT) is None
 
 
 def test_a_retry_against_another_manifest_is_refused(

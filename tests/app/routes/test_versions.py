@@ -85,7 +85,8 @@ def test_the_first_version_is_checked_stored_and_put_into_service(
     assert kinds[-2:] == ["version.registered", "alias.moved"]
     assert sha256 in told
     assert hashlib.sha256(MANIFEST).hexdigest() in told
-    assert client.get("/v1/ledger/verify").json()["ok"]
+    check = client.get("/v1/ledger/verify").json()
+    assert check["ok"], check
 
 
 @pytest.mark.usefixtures("model")

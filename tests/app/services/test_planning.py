@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from app import ledger
+from app import ledger_check
 from app.db import database_now
 from app.http import Parts
 from app.schemas.deletion_requests import NewDeletionRequest
@@ -95,7 +95,7 @@ def test_many_requests_at_once_share_one_job_and_none_is_lost(
     assert len(jobs(parts)) == 1
     with parts.database.read() as session:
         assert session.scalar(select(func.count()).select_from(JobRequest)) == 24
-        assert ledger.verify(session, DEFAULT_TENANT) is None
+        assert ledger_check.verify(session, DEFAULT_TENANT) is None
 
 
 def test_requests_and_claims_that_meet_never_stand_still_or_split_a_request(
@@ -121,5 +121,5 @@ def test_requests_and_claims_that_meet_never_stand_still_or_split_a_request(
         assert set(states) <= {"queued", "in_progress"}
         assert set(served) == {1}
         assert len(served) == 12
-        assert ledger.verify(session, DEFAULT_TENANT) is None
+        assert ledger_check.verify(session, DEFAULT_TENANT) is None
     assert len(jobs(parts)) <= 2

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import ledger
+from app import ledger, ledger_check
 from app.db import Database, database_now
 from app.ids import new_id
 from app.schemas.models import Policy
@@ -83,7 +83,8 @@ def test_the_verdict_and_the_policy_decide(
     first = session.get_one(Version, registered.version_id)
     assert first.state == (VersionState.SUPERSEDED if promoted else VersionState.VERIFIED)
     assert in_service(session, model) == (version.id if promoted else first.id)
-    assert ledger.verify(session, DEFAULT_TENANT) is None
+    ledger.write(session)
+    assert ledger_check.verify(session, DEFAULT_TENANT) is None
 
 
 def test_an_alias_that_somebody_moved_meanwhile_is_left_alone(
@@ -111,5 +112,6 @@ def test_another_alias_may_be_the_one_in_service(session: Session, registered: R
 def test_the_move_is_told_to_the_ledger(session: Session, registered: Registered) -> None:
     model = session.get_one(Model, registered.model_id)
     promote(session, child(session, registered), "pass", model, "worker:w")
+    ledger.write(session)
     kinds = session.scalars(select(LedgerEvent.kind).order_by(LedgerEvent.seq)).all()
     assert kinds == ["version.verified", "alias.moved", "version.superseded"]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app import ledger
 from app.db import Database, database_now
 from app.ids import new_id
 from app.services.transitions import move_job, move_request, move_version
@@ -110,7 +111,9 @@ def test_every_edge_is_walked_and_told_and_every_other_pair_is_refused(
                 else:
                     with pytest.raises(IllegalTransition, match=f"is {now} and cannot become {to}"):
                         move(session, row, to, actor="somebody")
+                session.flush()
                 session.expire(row)
+                ledger.write(session)
                 told = session.scalars(
                     select(LedgerEvent).where(LedgerEvent.entity_id == row.id)
                 ).all()

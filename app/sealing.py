@@ -1,0 +1,127 @@
+"""Digests of covered rows, column by column: what the ledger keeps of them.
+
+A digest is keyed with the tenant's own key: it tells nothing to who lacks the key, and a value
+cannot be guessed from it. Values are brought into one form that both databases give back alike.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.coverage import MEMBERS, NAMES_SUBJECTS, SETS, UNKNOWN_SUBJECT
+from app.pseudonyms import Pseudonyms
+from app.tables import Base, Instance
+from expunge.canonical import canonical_json
+
+_CHUNK = 2000
+_BYTES = 12
+
+Seal = dict[str, str]
+"""Digests by column."""
+
+
+def fingerprint(seal_key: bytes) -> str:
+    """What the ledger keeps of the key itself: 24 hex digits of its sha256."""
+    return hashlib.sha256(seal_key).hexdigest()[:24]
+
+
+def digest(seal_key: bytes, row: str, column: str, value: Any) -> str:
+    """The first 12 bytes of an HMAC-SHA256, in base64url; `row` is `table/key`."""
+    content = canonical_json([row, column, plain(value)])
+    return _short(hmac.digest(seal_key, content, "sha256"))
+
+
+def seal_of(
+    seal_key: bytes,
+    table: str,
+    key: str,
+    values: Mapping[str, Any],
+    pseudonyms: Pseudonyms,
+) -> Seal:
+    """The digests of some of a row's columns; subjects must be prepared."""
+    row = f"{table}/{key}"
+    return {
+        column: digest(
+            seal_key,
+            row,
+            column,
+            _renamed(column, value, pseudonyms) if (table, column) in NAMES_SUBJECTS else value,
+        )
+        for column, value in values.items()
+    }
+
+
+def set_seal(
+    session: Session, seal_key: bytes, table: type[Base], owner: str, pseudonyms: Pseudonyms
+) -> Seal:
+    """The digest over all members of a set, in their order, and how many there are."""
+    mac = hmac.new(seal_key, f"{table.__tablename__}/{owner}\n".encode(), "sha256")
+    columns = MEMBERS[table]
+    members = select(*columns).where(SETS[table].column == owner).order_by(*columns)
+    count = 0
+    with session.execute(members.execution_options(yield_per=_CHUNK)) as rows:
+        for some in rows.partitions(_CHUNK):
+            count += len(some)
+            for member in _members(table, some, pseudonyms):
+                mac.update(canonical_json(member) + b"\n")
+    return {"count": str(count), "members": _short(mac.digest())}
+
+
+def subjects_in(column: str, values: Any) -> list[str]:
+    """The subjects that a request's `subjects` or `unknown_instances` names."""
+    entries = [str(one) for one in values] if isinstance(values, list) else []
+    if column == "subjects":
+        return entries
+    marked = [one for one in entries if one.startswith(UNKNOWN_SUBJECT)]
+    return [one.removeprefix(UNKNOWN_SUBJECT) for one in marked]
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON: whole floats as integers, times in UTC, bytes in hex."""
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return str(value)
+        case float():
+            return int(value) if value.is_integer() else value
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        case bytes():
+            return value.hex()
+        case Mapping():
+            return {str(name): plain(part) for name, part in value.items()}
+        case Sequence():
+            return [plain(part) for part in value]
+    raise TypeError(f"a {type(value).__name__} cannot be sealed")
+
+
+def _renamed(column: str, values: Any, pseudonyms: Pseudonyms) -> Any:
+    """The column's list with pseudonyms in the place of the subjects in it."""
+    if not isinstance(values, list):
+        return values
+    names = {subject: pseudonyms.of(subject) for subject in subjects_in(column, values)}
+    if column == "subjects":
+        return [names[str(one)] for one in values]
+    return [names.get(str(one).removeprefix(UNKNOWN_SUBJECT), one) for one in values]
+
+
+def _members(
+    table: type[Base], rows: Iterable[Sequence[Any]], pseudonyms: Pseudonyms
+) -> Iterator[list[Any]]:
+    found = [[plain(value) for value in row] for row in rows]
+    if table is Instance:
+        pseudonyms.prepare(row[-1] for row in found if row[-1] is not None)
+        for row in found:
+            row[-1] = None if row[-1] is None else pseudonyms.of(row[-1])
+    yield from found
+
+
+def _short(mac: bytes) -> str:
+    return base64.urlsafe_b64encode(mac[:_BYTES]).decode()
