@@ -123,15 +123,18 @@ class BreakableWorkload:
         held_out: int = 60,
         unlabelled: list[str] | None = None,
         shared: bool = False,
+        one_label: int = 0,
     ) -> None:
         """`unlabelled` tasks have no held-out label; `shared` heads have no weights of their own.
 
-        `held_out` instances are for validation.
+        `held_out` instances are for validation; the first `one_label` of the training instances
+        have no label for `right`.
         """
         self.fault = fault
         self.held_out = held_out
         self.unlabelled = unlabelled or []
         self.shared = shared
+        self.one_label = one_label
         self.recipe = Recipe(epochs=30, learning_rate=1e-2)
 
     @property
@@ -162,14 +165,18 @@ class BreakableWorkload:
         inputs = torch.randn(count, 4, generator=random)
         noise = torch.randn(count, 2, generator=random)
         supervision = all_supervised(count, 2)
-        if split != "train":
+        if split == "train":
+            supervision[: self.one_label, 1] = False
+        else:
             for task in self.unlabelled:
                 supervision[:, ["left", "right"].index(task)] = False
+        targets = inputs[:, :2] + noise
+        targets[~supervision] = torch.nan
         whole = TensorInstances(
             ids=[f"{split}-{number}" for number in range(count)],
             subjects=[None] * count,
             inputs=inputs,
-            targets={"left": inputs[:, 0] + noise[:, 0], "right": inputs[:, 1] + noise[:, 1]},
+            targets={"left": targets[:, 0], "right": targets[:, 1]},
             supervision=supervision,
         )
         return FaultyInstances(whole, self.fault)
