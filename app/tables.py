@@ -249,7 +249,7 @@ class Job(Base):
     progress: Mapped[JsonObject | None]
     """`engine.spec.Progress` without its event name."""
     cost: Mapped[JsonObject | None]
-    """seconds, gradient_evaluations, training_seconds, share_of_retraining."""
+    """seconds, gradient_evaluations, training_seconds, share_of_retraining, load."""
     last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

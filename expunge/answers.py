@@ -180,6 +180,27 @@ class Exceptional(Answer):
     reason: str
 
 
+class Estimate(Answer):
+    """What the job of a request would take."""
+
+    method: str
+    seconds: float | None = None
+    seconds_low: float | None = None
+    seconds_high: float | None = None
+    gradient_evaluations: int | None = None
+    basis: str
+    """`prior`: arithmetic alone; `past_jobs`: corrected by what earlier jobs took."""
+    past_jobs: int = 0
+    past_jobs_of: str | None = None
+    """`model`, `workload` or `any`."""
+    retraining_seconds: float | None = None
+    retraining_basis: str | None = None
+    retraining_past_jobs: int = 0
+    share_of_retraining: float | None = None
+    cheaper: str | None = None
+    """`unlearn` or `retrain`; None where it cannot be told."""
+
+
 class DeletionRequest(Answer):
     """Instances x tasks of one model, to be forgotten."""
 
@@ -202,6 +223,10 @@ class DeletionRequest(Answer):
     due_at: datetime
     extended: bool = False
     job: str | None = None
+    estimate: Estimate | None = None
+    """Of its job, when it was last planned."""
+    proposal: str | None = None
+    """Where retraining was estimated to be cheaper: one sentence that says so."""
     version: str | None = None
     exceptions: tuple[Exceptional, ...] = ()
     audit: tuple[CellAudit, ...] | None = None
@@ -215,13 +240,6 @@ class DeletionRequest(Answer):
     def finished(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.state in FINAL_STATES
-
-
-class Estimate(Answer):
-    """What a request would cost."""
-
-    seconds: float | None
-    basis: str
 
 
 class Preview(Answer):
@@ -238,6 +256,8 @@ class Preview(Answer):
     why_approval: str | None = None
     joins_job: str | None = None
     estimate: Estimate | None = None
+    proposal: str | None = None
+    """Where retraining is estimated to be cheaper: one sentence that says so."""
 
 
 class Progress(Answer):

@@ -14,6 +14,7 @@ from app.console import sessions
 from app.http import Parts, PartsDep
 from app.pagination import PageDep
 from app.problems import Problem
+from app.schemas.estimates import Estimate
 from app.schemas.fields import Text
 from app.services import request_views
 from app.services.evidence import receipt_of
@@ -143,6 +144,14 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
+def _cost(estimate: Estimate) -> str:
+    """Time and its share of retraining's, as far as they are known."""
+    share, seconds = estimate.share_of_retraining, estimate.seconds
+    told = [] if seconds is None else [f"{seconds:.3g} s"]
+    told += [] if share is None else [f"{share:.1%} of retraining"]
+    return f"{', '.join(told) or 'not known yet'} ({estimate.method})"
+
+
 def _words(state: str) -> str:
     return state.replace("_", " ")
 
@@ -154,4 +163,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(moment=_moment, words=_words)
+_templates.filters.update(moment=_moment, words=_words, cost=_cost)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic.config import JsonDict
 
+from app.schemas.estimates import ESTIMATE_EXAMPLE, Estimate
 from app.schemas.fields import InstanceId, Instant, SubjectId, TaskName, Text
 from app.schemas.models import ModelRef
 from app.states import RequestState
@@ -46,6 +47,8 @@ _VIEW_EXAMPLE: JsonDict = {
     "due_at": "2026-04-04T09:00:00Z",
     "extended": False,
     "job": f"job_{_ID}",
+    "estimate": ESTIMATE_EXAMPLE,
+    "proposal": None,
     "version": None,
     "exceptions": [],
     "audit": None,
@@ -134,6 +137,11 @@ class DeletionRequestView(BaseModel):
     extended: bool
     job: str | None
     """The latest job that serves it."""
+    estimate: Estimate | None
+    """What the job was estimated to take when the request was last planned; null where it needed
+    no run."""
+    proposal: str | None
+    """Where retraining was estimated to be cheaper: one sentence that says so."""
     version: str | None
     """The version in which it was carried out."""
     exceptions: list[CellException]
@@ -144,13 +152,6 @@ class DeletionRequestView(BaseModel):
     created_by: str
     created_at: datetime
     updated_at: datetime
-
-
-class Estimate(BaseModel):
-    """What the job might take."""
-
-    seconds: float | None
-    basis: str
 
 
 class Preview(BaseModel):
@@ -170,7 +171,10 @@ class Preview(BaseModel):
     needs_approval: bool
     why_approval: str | None
     joins_job: str | None
-    estimate: Estimate
+    estimate: Estimate | None
+    """Of that job, all its requests together; null where no run is needed."""
+    proposal: str | None
+    """Where retraining is estimated to be cheaper: one sentence that says so."""
 
 
 class Approval(_Body):

@@ -32,6 +32,9 @@ class Policy(BaseModel):
     """How long a job waits for further requests to join it."""
     method: Annotated[Text, Field(min_length=1, max_length=100)] = "interference_aware"
     method_settings: dict[str, JsonValue] = {}
+    when_retraining_is_cheaper: Literal["propose", "retrain", "proceed"] = "propose"
+    """Where a job is estimated to cost more than training from scratch: carry on with the method
+    and show the proposal; or take the method `retrain` for the job; or say nothing."""
     thresholds: Thresholds = Thresholds()
     promote_alias: Name = "production"
     """The alias that names the version in service; it moves when an audit passes."""

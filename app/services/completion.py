@@ -51,7 +51,13 @@ def succeed(
         issue_receipt(session, request, version, result, signer)
     job.cost = result.model_dump(
         mode="json",
-        include={"seconds", "gradient_evaluations", "training_seconds", "share_of_retraining"},
+        include={
+            "seconds",
+            "gradient_evaluations",
+            "training_seconds",
+            "share_of_retraining",
+            "load",
+        },
     )
     attempts.close(session, job, "succeeded")
     attempts.finish(

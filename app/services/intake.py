@@ -15,17 +15,18 @@ from app.db import database_now
 from app.deadlines import add_months
 from app.ids import new_id
 from app.problems import Invalid
-from app.schemas.deletion_requests import Estimate, NewDeletionRequest, Preview
+from app.schemas.deletion_requests import NewDeletionRequest, Preview
 from app.schemas.models import Policy
 from app.services.cells import CHUNK, forgotten_in
+from app.services.estimation import forecast
+from app.services.job_loads import load_of_preview, load_of_request
 from app.services.planning import enqueue, joinable_job
 from app.services.resolution import Resolution, emptied_tasks, manifest_size, resolve
 from app.services.transitions import move_request
-from app.states import JobState, RequestState
+from app.states import RequestState
 from app.tables import (
     DeletionRequest,
     ForgottenCell,
-    Job,
     JsonObject,
     RequestInstance,
 )
@@ -83,6 +84,9 @@ def receive(
     if found.nothing_left:
         _complete(session, request, found, actor)
     elif why is not None:
+        load = load_of_request(session, found.version, request)
+        planned = forecast(session, found.model, found.version, load)
+        request.forecast = planned.model_dump(mode="json")
         move_request(session, request, RequestState.AWAITING_APPROVAL, actor=actor, reason=why)
     else:
         enqueue(session, request, actor)
@@ -100,6 +104,10 @@ def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Previ
         if runs_at_once
         else None
     )
+    planned = None
+    if not found.nothing_left:
+        load = load_of_preview(session, found, job)
+        planned = forecast(session, found.model, found.version, load)
     return Preview(
         scope=found.scope,
         tasks=found.tasks,
@@ -112,7 +120,8 @@ def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Previ
         needs_approval=why is not None,
         why_approval=why,
         joins_job=job.id if job else None,
-        estimate=_estimate(session, found),
+        estimate=planned and planned.estimate,
+        proposal=planned and planned.proposal,
     )
 
 
@@ -218,25 +227,6 @@ def _name_instances(session: Session, request: DeletionRequest, found: Resolutio
 
 def _share(session: Session, found: Resolution) -> float:
     return len(found.taught) / max(1, manifest_size(session, found.version.root_id).instances)
-
-
-def _estimate(session: Session, found: Resolution) -> Estimate:
-    if found.nothing_left:
-        return Estimate(seconds=0, basis="nothing is left to forget")
-    cost = session.scalar(
-        select(Job.cost)
-        .where(
-            Job.model_id == found.model.id,
-            Job.kind == "unlearn",
-            Job.state == JobState.SUCCEEDED,
-            Job.cost.is_not(None),
-        )
-        .order_by(Job.id.desc())
-        .limit(1)
-    )
-    if not cost or cost.get("seconds") is None:
-        return Estimate(seconds=None, basis="no job of this model has finished yet")
-    return Estimate(seconds=cost["seconds"], basis="what the model's latest job took")
 
 
 def _listed(tasks: list[str]) -> str:

@@ -14,6 +14,9 @@ from app.db import database_now
 from app.ids import new_id
 from app.schemas.models import Policy
 from app.services.attempts import lock_ledger
+from app.services.cells import promoted_version
+from app.services.estimation import forecast
+from app.services.job_loads import load_of_job
 from app.services.transitions import move_request
 from app.states import JobState, RequestState
 from app.tables import DeletionRequest, Job, JobRequest, Model, OutboxMessage
@@ -68,8 +71,25 @@ def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:
         job.due_at = min(job.due_at, request.due_at) if job.due_at else request.due_at
     if session.get(JobRequest, (job.id, request.id)) is None:
         session.add(JobRequest(job_id=job.id, request_id=request.id))
-    move_request(session, request, RequestState.QUEUED, actor=actor, payload={"job": job.id})
+    reason = _estimate(session, job, request)
+    told = {"job": job.id, **({"method": job.method} if reason else {})}
+    move_request(session, request, RequestState.QUEUED, actor=actor, reason=reason, payload=told)
     return job
+
+
+def _estimate(session: Session, job: Job, request: DeletionRequest) -> str | None:
+    """Keep what the job would cost now; why it is to retrain, where that makes it do so."""
+    model = session.get_one(Model, request.model_id)
+    version = promoted_version(session, model)
+    if version is None:
+        return None
+    planned = forecast(session, model, version, load_of_job(session, version, job, request))
+    request.forecast = planned.model_dump(mode="json")
+    policy = Policy.model_validate(model.policy)
+    if planned.proposal is None or policy.when_retraining_is_cheaper != "retrain":
+        return None
+    job.method = "retrain"
+    return planned.proposal
 
 
 def describe(session: Session, model: Model, actor: str) -> Job:

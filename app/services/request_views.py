@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.schemas.deletion_requests import CellException, DeletionRequestView
+from app.schemas.estimates import Forecast
 from app.schemas.models import ModelRef
 from app.services.intake import earlier_requests
 from app.services.lookup import find_model
@@ -112,6 +113,8 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
             due_at=request.due_at,
             extended=request.extended,
             job=jobs.get(request.id),
+            estimate=planned and planned.estimate,
+            proposal=planned and planned.proposal,
             version=request.version_id,
             exceptions=[CellException.model_validate(one) for one in request.exceptions],
             audit=[
@@ -126,8 +129,12 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
             created_at=request.created_at,
             updated_at=request.updated_at,
         )
-        for request in requests
+        for request, planned in ((one, _forecast(one)) for one in requests)
     ]
+
+
+def _forecast(request: DeletionRequest) -> Forecast | None:
+    return Forecast.model_validate(request.forecast) if request.forecast else None
 
 
 def _audits(session: Session, version_ids: set[str]) -> dict[str | None, tuple[CellAudit, ...]]:

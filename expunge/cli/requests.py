@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from expunge.answers import DeletionRequest
+from expunge.answers import DeletionRequest, Estimate
 from expunge.cli.context import AsJson, Limit, RequestArgument, connect
+from expunge.cli.estimates import told
 from expunge.cli.follow import follow
 from expunge.cli.output import console, print_json, show, show_list
 from expunge.cli.tables import audit_table
@@ -90,7 +91,11 @@ def preview(
             tasks=task,
             on_unknown=_on_unknown(skip_unknown),
         )
-    show(found, as_json=as_json)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    show(found.model_copy(update={"estimate": None}), as_json=False)
+    _show_estimate(found.estimate)
 
 
 @app.command("get")
@@ -230,9 +235,16 @@ def _show(request: DeletionRequest, *, as_json: bool) -> None:
     if as_json:
         print_json(request.model_dump(mode="json"))
         return
-    show(request.model_copy(update={"audit": None}), as_json=False)
+    show(request.model_copy(update={"audit": None, "estimate": None}), as_json=False)
+    if not request.finished:
+        _show_estimate(request.estimate)
     if request.audit:
         console().print(audit_table(request.audit, title="audit"))
+
+
+def _show_estimate(estimate: Estimate | None) -> None:
+    if estimate is not None:
+        console().print(f"[bold]estimate[/]  {told(estimate)}")
 
 
 def _exit_for(request: DeletionRequest) -> None:

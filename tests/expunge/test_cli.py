@@ -119,6 +119,8 @@ def test_a_request_is_previewed_made_listed_and_cancelled(shell: Shell, tmp_path
     preview = shell.json("requests", "preview", *what, "--task", "digit")
     assert preview["scope"] == "partial"  # type: ignore[index]
     assert preview["instance_count"] == 3  # type: ignore[index]
+    assert preview["estimate"]["method"] == "interference_aware"  # type: ignore[index]
+    assert "estimate  interference_aware" in shell.run("requests", "preview", *what).stdout
     assert shell.json("requests", "list") == []
 
     made = shell.json("requests", "create", *what, "--external-id", "T-1")

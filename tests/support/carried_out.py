@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import select
 
@@ -12,7 +13,16 @@ from app.services.claiming import claim
 from app.services.completion import succeed
 from app.storage import Storage
 from app.tables import DeletionRequest, JobRequest
-from engine.spec import AucChange, AuditReport, CellAudit, Change, Interval, JobResult, Verdict
+from engine.spec import (
+    AucChange,
+    AuditReport,
+    CellAudit,
+    Change,
+    Interval,
+    JobLoad,
+    JobResult,
+    Verdict,
+)
 
 WORKER = "worker-1"
 
@@ -68,24 +78,25 @@ def result_for(
         gradient_evaluations=100,
         training_seconds=10.0,
         share_of_retraining=0.25,
+        load=JobLoad(instances=10, forget=1, earlier=0, retained=9),
         versions={"expunge": "0.1.0"},
     )
 
 
-def finish(parts: Parts, taken: Claim, verdict: Verdict = "pass") -> None:
-    """Bring a claimed job to its end."""
+def finish(parts: Parts, taken: Claim, verdict: Verdict = "pass", **took: Any) -> None:
+    """Bring a claimed job to its end; `took` are members of the engine's result."""
     with parts.database.write() as session, session.begin():
         requests = session.scalars(
             select(DeletionRequest)
             .join(JobRequest, JobRequest.request_id == DeletionRequest.id)
             .where(JobRequest.job_id == taken.job_id)
         ).all()
-        result = result_for(parts.storage, taken.job_id, requests, verdict)
+        result = result_for(parts.storage, taken.job_id, requests, verdict).model_copy(update=took)
         succeed(session, taken, result, parts.storage, parts.signer)
 
 
-def carry_out(parts: Parts, verdict: Verdict = "pass") -> str:
-    """Claim and finish the next job; its id."""
+def carry_out(parts: Parts, verdict: Verdict = "pass", **took: Any) -> str:
+    """Claim and finish the next job; its id. `took` are members of the engine's result."""
     taken = claim_next(parts.database)
-    finish(parts, taken, verdict)
+    finish(parts, taken, verdict, **took)
     return taken.job_id

@@ -1,3 +1,4 @@
+import html
 import re
 from collections.abc import Iterator
 
@@ -8,7 +9,8 @@ from sqlalchemy import select
 from app.auth import Scope
 from app.console import sessions
 from app.db import database_now
-from app.tables import ApiKey
+from app.schemas.models import Policy
+from app.tables import ApiKey, Model
 from carried_out import carry_out
 from running_service import Service, register_model
 
@@ -52,6 +54,24 @@ def test_a_stranger_is_asked_for_a_key_and_sees_nothing(
         assert page.status_code == 200
         assert 'type="password"' in page.text
         assert request_id not in page.text
+
+
+def test_a_waiting_request_shows_what_it_may_cost_and_what_is_cheaper(
+    sqlite_service: Service, browser: httpx.Client
+) -> None:
+    policy = Policy(approval="one_person")
+    with sqlite_service.database.write() as session, session.begin():
+        registered = register_model(session, sqlite_service.parts.storage, policy=policy)
+        model = session.get_one(Model, registered.model_id)
+        model.description = {**(model.description or {}), "epochs": 1}
+    with sqlite_service.client() as client:
+        body = {"model": registered.name, "instances": ["i-0"]}
+        made = client.post("/v1/deletion-requests", json=body).json()
+    page = sign_in(browser, sqlite_service.key(Scope.REQUESTS_APPROVE))
+    text = html.unescape(re.sub(r"<[^>]+>", " ", page.text))
+    assert made["proposal"] in text
+    share = made["estimate"]["share_of_retraining"]
+    assert f"{share:.1%} of retraining (interference_aware)" in text
 
 
 def test_the_page_shows_the_audit_and_its_links(

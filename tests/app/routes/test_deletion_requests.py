@@ -203,7 +203,12 @@ def test_validate_only_tells_what_would_happen_and_writes_nothing(
         client, registered, instances=["i-0"], subjects=["s-1"], tasks=["digit"], validate_only=True
     )
     assert response.status_code == 200
-    assert response.json() == {
+    seen = response.json()
+    estimate = seen.pop("estimate")
+    assert estimate["method"] == "interference_aware"
+    assert (estimate["basis"], estimate["past_jobs"]) == ("prior", 0)
+    assert estimate["gradient_evaluations"] > 0
+    assert seen == {
         "scope": "partial",
         "tasks": ["digit"],
         "instance_count": 3,
@@ -215,14 +220,15 @@ def test_validate_only_tells_what_would_happen_and_writes_nothing(
         "needs_approval": False,
         "why_approval": None,
         "joins_job": queued["job"],
-        "estimate": {"seconds": None, "basis": "no job of this model has finished yet"},
+        "proposal": None,
     }
     with service.database.read() as session:
         assert session.scalar(select(func.count()).select_from(DeletionRequest)) == 1
     carry_out(service.parts)
     later = post(client, registered, instances=["i-5", "i-6"], validate_only=True).json()
     assert (later["already_forgotten_cells"], later["joins_job"]) == (2, None)
-    assert later["estimate"]["seconds"] == 2.5
+    assert (later["estimate"]["basis"], later["estimate"]["past_jobs"]) == ("past_jobs", 1)
+    assert later["estimate"]["seconds"] > 0
 
 
 def test_more_than_the_policys_share_is_held_for_approval(
