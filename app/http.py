@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from app.auth import KeyHasher, Principal, Scope, authenticate
 from app.db import Database
 from app.idempotency import Operation, RunningKeys, fingerprint
+from app.restored_cache import RestoredCache
+from app.services.stored_weights import StoredWeights
 from app.settings import Settings
 from app.signing import Signer
 from app.storage import LocalStorage, Storage
@@ -31,6 +33,9 @@ class Parts:
         self.settings = settings
         self.database = Database(settings.database)
         self.storage: Storage = LocalStorage(settings.storage)
+        self.weights = StoredWeights(
+            self.storage, RestoredCache(settings.restored_cache, settings.restored_cache_bytes)
+        )
         self.hasher = KeyHasher(settings.api_key_pepper)
         self.signer = Signer.load_or_create(settings.signing_key)
         self.running = RunningKeys()

@@ -120,10 +120,16 @@ def _jobs(session: Session) -> Iterator[Metric]:
 
 def _results(session: Session) -> Iterator[Metric]:
     yield _by_state("expunge_versions", "Versions", VersionState, _counts(session, Version.state))
-    files = select(Version.weights_sha256, Version.weights_size).distinct()
-    files = files.where(Version.state != VersionState.PURGED)
-    size = session.scalar(select(func.sum(files.subquery().c.weights_size)))
+    digest = func.coalesce(Version.delta_sha256, Version.weights_sha256)
+    stored = func.coalesce(Version.delta_size, Version.weights_size).label("stored")
+    files = select(digest, stored, Version.weights_size).distinct()
+    kept = files.where(Version.state != VersionState.PURGED).subquery()
+    size, whole = session.execute(
+        select(func.sum(kept.c.stored), func.sum(kept.c.weights_size))
+    ).one()
     yield _gauge("expunge_stored_bytes", "Bytes of distinct weights kept", float(size or 0))
+    saved = float((whole or 0) - (size or 0))
+    yield _gauge("expunge_saved_bytes", "Bytes that deltas save of them", saved)
     verdicts = GaugeMetricFamily("expunge_audits", "Audits by verdict", labels=["verdict"])
     found = _counts(session, Audit.verdict)
     for verdict in _VERDICTS:

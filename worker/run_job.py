@@ -13,17 +13,19 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.db import Database
+from app.restored_cache import RestoredCache
 from app.services import claiming, completion, execution
 from app.services.attempts import Claim, Fenced
 from app.services.execution import Order
+from app.services.stored_weights import DamagedWeights, StoredWeights, recipe_of
 from app.settings import Settings
 from app.signing import Signer
-from app.storage import LocalStorage, Storage
+from app.storage import LocalStorage
+from app.tables import Job, Version
 from worker.lease import Lease
 from worker.presence import Presence
 from worker.staging import (
     BadResult,
-    CorruptWeights,
     read_description,
     read_result,
     staging,
@@ -44,7 +46,7 @@ class Workshop:
 
     settings: Settings
     database: Database
-    storage: Storage
+    weights: StoredWeights
     signer: Signer
     presence: Presence
     stop: threading.Event
@@ -56,7 +58,10 @@ class Workshop:
         return cls(
             settings=settings,
             database=Database(settings.database),
-            storage=LocalStorage(settings.storage),
+            weights=StoredWeights(
+                LocalStorage(settings.storage),
+                RestoredCache(settings.restored_cache, settings.restored_cache_bytes),
+            ),
             signer=Signer.load_or_create(settings.signing_key),
             presence=presence,
             stop=stop,
@@ -106,7 +111,7 @@ def _attempt(shop: Workshop, claim: Claim, lease: Lease) -> str:
             return _work(shop, claim, folder, lease)
     except (Fenced, DBAPIError):
         raise
-    except (OSError, BadResult, CorruptWeights) as error:  # a full disk, a file gone from storage
+    except (OSError, BadResult, DamagedWeights) as error:  # a full disk, a file gone from storage
         why = f"{type(error).__name__}: {error}"
         return _fail(shop, claim, why, None, final=False)
     except Exception as error:  # one job's trouble must not end the worker
@@ -118,14 +123,7 @@ def _attempt(shop: Workshop, claim: Claim, lease: Lease) -> str:
 def _work(shop: Workshop, claim: Claim, folder: Path, lease: Lease) -> str:
     settings = shop.settings
     with shop.database.read() as session:
-        spec = write_spec(
-            session,
-            claim,
-            folder,
-            shop.storage,
-            threads=settings.torch_threads,
-            device=settings.device,
-        )
+        spec = write_spec(session, claim, folder, shop.weights, settings)
     run = supervise(
         engine_command(spec),
         engine_environment(os.environ),
@@ -159,10 +157,14 @@ def _collect(shop: Workshop, claim: Claim, folder: Path) -> str:
         description = read_description(folder)
         _write(shop, lambda session: completion.describe_done(session, claim, description))
         return "described"
-    result = read_result(folder, shop.storage)
+    with shop.database.read() as session:
+        parent_id = session.get_one(Job, claim.job_id).parent_version_id
+        parent = recipe_of(session, session.get_one(Version, parent_id))
+    result, delta = read_result(folder, shop.weights, parent)
+    storage = shop.weights.storage
     version = _write(
         shop,
-        lambda session: completion.succeed(session, claim, result, shop.storage, shop.signer),
+        lambda session: completion.succeed(session, claim, result, storage, shop.signer, delta),
     )
     return "cancelled" if version is None else f"succeeded verdict={result.audit.verdict}"
 

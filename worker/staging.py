@@ -1,6 +1,7 @@
 """The folder of one attempt: what the engine is given, what it leaves, and that nothing stays."""
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.schemas.models import Policy
+from app.services.ancestry import ancestor_of
 from app.services.attempts import IN_WORK, Claim
 from app.services.cells import instance_ids_of, manifest_lines
-from app.storage import Storage
+from app.services.stored_weights import DamagedWeights, Delta, Recipe, StoredWeights, recipe_of
+from app.settings import Settings
 from app.tables import Attempt, DeletionRequest, Job, JobRequest, Model, Version
 from engine.spec import (
     DESCRIPTION_FILE,
@@ -28,6 +31,8 @@ from engine.spec import (
     WorkloadDescription,
 )
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T", JobResult, WorkloadDescription)
 
 _FOLDER = "staging"
@@ -35,10 +40,6 @@ _FOLDER = "staging"
 
 class BadResult(Exception):
     """The engine said that it was done, and what it left does not bear it out."""
-
-
-class CorruptWeights(Exception):
-    """The parent's file is not what was stored under its digest."""
 
 
 @contextmanager
@@ -76,14 +77,12 @@ def write_spec(
     session: Session,
     claim: Claim,
     folder: Path,
-    storage: Storage,
-    *,
-    threads: int | None,
-    device: str,
+    weights: StoredWeights,
+    settings: Settings,
 ) -> Path:
     """The specification file of the claimed job, with its manifest beside it.
 
-    Raises CorruptWeights, or OSError from the storage.
+    Raises DamagedWeights, or OSError from the storage.
     """
     job = session.get_one(Job, claim.job_id)
     model = session.get_one(Model, claim.model_id)
@@ -98,22 +97,30 @@ def write_spec(
     else:
         policy = Policy.model_validate(model.policy)
         parent = session.get_one(Version, job.parent_version_id)
+        recipe = recipe_of(session, parent)
+        ancestor = ancestor_of(session, job, parent)
         manifest = folder / "manifest.jsonl"
         _write_manifest(session, parent, manifest)
         spec = JobSpec(
             job_id=job.id,
             workload=model.workload,
             workload_options=model.workload_options,
-            parent_weights=_checked(storage.path(parent.weights_sha256), parent),
+            parent_weights=weights.provide(recipe, folder, "parent.safetensors"),
+            ancestor_weights=(
+                weights.provide(recipe_of(session, ancestor), folder, "ancestor.safetensors")
+                if ancestor
+                else None
+            ),
             manifest=manifest,
             requests=_requests(session, job),
             method=job.method or policy.method,
-            settings=policy.method_settings,
+            settings=policy.method_settings if job.method in (None, policy.method) else {},
             thresholds=policy.thresholds,
             seed=job.seed,
-            threads=threads,
-            device=device,
+            threads=settings.torch_threads,
+            device=settings.device,
             staging=folder,
+            delta_bytes=recipe.room_for_delta(settings.delta_max_share, settings.delta_max_chain),
             training_seconds=parent.training_seconds,
         )
     path = folder / "spec.json"
@@ -121,22 +128,39 @@ def write_spec(
     return path
 
 
-def read_result(folder: Path, storage: Storage) -> JobResult:
-    """The engine's result, its weights moved into storage under the digest that it names.
+def read_result(
+    folder: Path, weights: StoredWeights, parent: Recipe
+) -> tuple[JobResult, Delta | None]:
+    """The engine's result, and the delta as which its weights were stored; None: they are whole.
 
-    Raises BadResult, or OSError from the storage.
+    A delta is stored in place of the weights once it has restored them, byte for byte, from what
+    storage holds. Raises BadResult, or OSError from the storage.
     """
     result = _read(folder / RESULT_FILE, JobResult)
-    weights = folder / os.path.basename(result.weights)
-    if not weights.is_file():
-        raise BadResult(f"the engine left no {weights.name}")
-    sha256, size = storage.put(weights)
+    file = _left(folder, result.weights)
+    with file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    size = file.stat().st_size
     if (sha256, size) != (result.weights_sha256, result.weights_size):
         raise BadResult(
-            f"{weights.name} has {size} bytes and sha256 {sha256}, but {RESULT_FILE} says"
+            f"{file.name} has {size} bytes and sha256 {sha256}, but {RESULT_FILE} says"
             f" {result.weights_size} and {result.weights_sha256}"
         )
-    return result
+    if result.delta is not None and not weights.storage.exists(sha256):
+        try:
+            return result, weights.keep_delta(parent, _left(folder, result.delta), sha256, size)
+        except DamagedWeights as error:
+            log.warning("stored whole job=%s reason=%s", result.job_id, error)
+    weights.storage.put(file)
+    return result, None
+
+
+def _left(folder: Path, name: str) -> Path:
+    """A file that the result names; nothing outside the folder is looked at."""
+    file = folder / os.path.basename(name)
+    if not file.is_file():
+        raise BadResult(f"the engine left no {file.name}")
+    return file
 
 
 def read_description(folder: Path) -> WorkloadDescription:
@@ -153,17 +177,6 @@ def _read(path: Path, kind: type[T]) -> T:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BadResult(f"{path.name}, {place}: {first['msg']}") from error
-
-
-def _checked(path: Path, parent: Version) -> Path:
-    with path.open("rb") as weights:
-        found = hashlib.file_digest(weights, "sha256").hexdigest()
-    if found != parent.weights_sha256:
-        raise CorruptWeights(
-            f"the weights of version {parent.number} were damaged in storage: their sha256 is"
-            f" {found}, not {parent.weights_sha256}"
-        )
-    return path.absolute()
 
 
 def _write_manifest(session: Session, parent: Version, path: Path) -> None:

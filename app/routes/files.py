@@ -13,6 +13,7 @@ from app.problems import NotFound, Problem
 from app.schemas.versions import RecipientView, version_path
 from app.services import versions
 from app.services.lookup import find_model, find_version
+from app.services.stored_weights import DamagedWeights, Recipe, recipe_of
 from app.states import VersionState
 from app.tables import Model, Version
 from engine.spec import WEIGHTS_FILE
@@ -49,6 +50,7 @@ def download(
         found = find_model(session, caller.tenant_id, model)
         wanted = find_version(session, found, version)
         after = versions.successor(session, found, wanted)
+        recipe = recipe_of(session, wanted)
     if file != WEIGHTS_FILE:
         raise NotFound(f"file of version {wanted.id}", file)
     if wanted.state == VersionState.PURGED:
@@ -61,7 +63,7 @@ def download(
         del headers["Content-Length"], headers["Content-Type"]
         return Response(status_code=304, headers=headers)
     span = span_of(request, etag, wanted.weights_size)
-    stream = _open(parts, wanted)
+    stream = _open(parts, wanted, recipe)
     if request.method == "HEAD":
         stream.close()
         return Response(headers=headers)
@@ -102,21 +104,13 @@ def _successor_headers(model: Model, after: Version | None) -> dict[str, str]:
     }
 
 
-def _open(parts: Parts, version: Version) -> BinaryIO:
-    """The stored file, if it is there and as long as it should be."""
+def _open(parts: Parts, version: Version, recipe: Recipe) -> BinaryIO:
+    """The stored or restored file, if it is there and as long as it should be."""
     try:
-        stream = parts.storage.open(version.weights_sha256)
+        return parts.weights.open(recipe)
+    except DamagedWeights as error:
+        what = str(error)
     except OSError as error:
-        raise _damaged(version, f"cannot be read ({error.strerror})") from None
-    stream.seek(0, 2)
-    if stream.tell() != version.weights_size:
-        found = stream.tell()
-        stream.close()
-        raise _damaged(version, f"has {found} bytes instead of {version.weights_size}")
-    return stream
-
-
-def _damaged(version: Version, what: str) -> Problem:
-    _log.error("the weights of version %s in storage: %s", version.id, what)
-    detail = f"the stored weights of version {version.number} {what}"
-    return Problem(500, "damaged-file", detail)
+        what = f"the stored weights of version {version.number} cannot be read ({error.strerror})"
+    _log.error("version %s in storage: %s", version.id, what)
+    raise Problem(500, "damaged-file", what)

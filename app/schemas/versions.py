@@ -1,7 +1,7 @@
 """Versions, audits, manifests and recipients as callers see them."""
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -20,6 +20,18 @@ class Weights(BaseModel):
     size: int
     """In bytes."""
     href: str
+
+
+class Stored(BaseModel):
+    """How a version's file is kept; it is served whole and the same either way."""
+
+    kind: Literal["full", "delta"]
+    size: int
+    """Bytes that it takes: of the file, or of the delta."""
+    base: str | None
+    """The version that the delta is from."""
+    chain_length: int
+    """Deltas from the nearest whole file to this one; 0: it is whole itself."""
 
 
 class VersionView(BaseModel):
@@ -42,6 +54,12 @@ class VersionView(BaseModel):
                         "size": 1_048_576,
                         "href": f"/v1/models/street/versions/{_ID}/files/{WEIGHTS_FILE}",
                     },
+                    "stored": {
+                        "kind": "full",
+                        "size": 1_048_576,
+                        "base": None,
+                        "chain_length": 0,
+                    },
                     "training_seconds": 812.5,
                     "job": None,
                     "aliases": ["production"],
@@ -61,13 +79,21 @@ class VersionView(BaseModel):
     """What made it; null for one that its owner registered."""
     verdict: Verdict | None
     weights: Weights
+    stored: Stored
     training_seconds: float | None
     job: str | None
     aliases: list[str]
     created_at: datetime
 
     @classmethod
-    def of(cls, version: Version, model: Model, aliases: list[str], verdict: str | None) -> Self:
+    def of(
+        cls,
+        version: Version,
+        model: Model,
+        aliases: list[str],
+        verdict: str | None,
+        chain_length: int,
+    ) -> Self:
         """The row as callers see it."""
         return cls.model_validate(
             {
@@ -83,6 +109,14 @@ class VersionView(BaseModel):
                     "sha256": version.weights_sha256,
                     "size": version.weights_size,
                     "href": f"{version_path(model, version)}/files/{WEIGHTS_FILE}",
+                },
+                "stored": {
+                    "kind": "full" if version.base_version_id is None else "delta",
+                    "size": version.weights_size
+                    if version.delta_size is None
+                    else version.delta_size,
+                    "base": version.base_version_id,
+                    "chain_length": chain_length,
                 },
                 "training_seconds": version.training_seconds,
                 "job": version.job_id,

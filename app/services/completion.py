@@ -14,6 +14,7 @@ from app.services.attempts import IN_WORK, Claim
 from app.services.cells import record_forgotten
 from app.services.evidence import issue_receipt
 from app.services.promotion import promote
+from app.services.stored_weights import Delta
 from app.services.transitions import move_job, move_request
 from app.signing import Signer
 from app.states import JobState, RequestState, VersionState
@@ -23,14 +24,20 @@ from engine.spec import JobResult, WorkloadDescription
 
 
 def succeed(
-    session: Session, claim: Claim, result: JobResult, storage: Storage, signer: Signer
+    session: Session,
+    claim: Claim,
+    result: JobResult,
+    storage: Storage,
+    signer: Signer,
+    delta: Delta | None = None,
 ) -> Version | None:
-    """The version that the result became; its weights must be in `storage` already.
+    """The version that the result became; its weights, or their delta, must be in `storage`.
 
     None if the job was cancelled meanwhile: then nothing of the result is kept. Raises Fenced.
     """
-    if not storage.exists(result.weights_sha256):
-        raise FileNotFoundError(f"weights {result.weights_sha256} are not in storage")
+    stored = delta.sha256 if delta else result.weights_sha256
+    if not storage.exists(stored):
+        raise FileNotFoundError(f"weights {stored} are not in storage")
     job = attempts.enter(session, claim)
     if job.state == JobState.CANCELLING:
         attempts.cancel(session, job, claim.actor, None)
@@ -40,7 +47,7 @@ def succeed(
     for request in requests:
         if request.state == RequestState.IN_PROGRESS:
             move_request(session, request, RequestState.VERIFYING, actor=claim.actor)
-    version = _add_version(session, job, claim, result)
+    version = _add_version(session, job, claim, result, delta)
     for request in requests:
         record_forgotten(session, version, request)
     _add_audit(session, version, job, result)
@@ -88,7 +95,9 @@ def _show_running(session: Session, job: Job, claim: Claim) -> None:
         move_job(session, job, JobState.RUNNING, actor=claim.actor)
 
 
-def _add_version(session: Session, job: Job, claim: Claim, result: JobResult) -> Version:
+def _add_version(
+    session: Session, job: Job, claim: Claim, result: JobResult, delta: Delta | None
+) -> Version:
     parent = session.get_one(Version, job.parent_version_id)
     newest = session.scalar(
         select(func.max(Version.number)).where(Version.model_id == job.model_id)
@@ -104,6 +113,9 @@ def _add_version(session: Session, job: Job, claim: Claim, result: JobResult) ->
         state=VersionState.STAGED,
         weights_sha256=result.weights_sha256,
         weights_size=result.weights_size,
+        base_version_id=parent.id if delta else None,
+        delta_sha256=delta.sha256 if delta else None,
+        delta_size=delta.size if delta else None,
         training_seconds=parent.training_seconds,
         method=result.method,
         created_at=database_now(session),

@@ -6,12 +6,13 @@ from there, byte for byte and checked against its digest, into a cache that may 
 
 import hashlib
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
 
 from app.restored_cache import RestoredCache
 from app.storage import Storage
@@ -33,8 +34,8 @@ class DamagedWeights(Exception):
 class Delta:
     """One step of a chain: what turns the file before it into a version's."""
 
-    version: int
-    """The number of the version that it leads to."""
+    of: str
+    """What it leads to, for people: `version 5`."""
     weights_sha256: str
     weights_size: int
     sha256: str
@@ -46,20 +47,21 @@ class Delta:
 class Recipe:
     """How to come by a version's file: a whole file in storage, then deltas in order."""
 
-    version: int
+    of: str
+    """What it leads to, for people: `version 5`."""
     sha256: str
     size: int
-    whole_version: int
+    whole_of: str
     whole_sha256: str
     deltas: tuple[Delta, ...]
 
     def with_delta(self, delta: Delta) -> "Recipe":
         """The recipe of a child that is stored as this delta."""
         return Recipe(
-            version=delta.version,
+            of=delta.of,
             sha256=delta.weights_sha256,
             size=delta.weights_size,
-            whole_version=self.whole_version,
+            whole_of=self.whole_of,
             whole_sha256=self.whole_sha256,
             deltas=(*self.deltas, delta),
         )
@@ -83,17 +85,32 @@ def recipe_of(session: Session, version: Version) -> Recipe:
         assert at.delta_sha256 is not None
         assert at.delta_size is not None
         steps.append(
-            Delta(at.number, at.weights_sha256, at.weights_size, at.delta_sha256, at.delta_size)
+            Delta(_named(at), at.weights_sha256, at.weights_size, at.delta_sha256, at.delta_size)
         )
         at = session.get_one(Version, at.base_version_id)
     return Recipe(
-        version=version.number,
+        of=_named(version),
         sha256=version.weights_sha256,
         size=version.weights_size,
-        whole_version=at.number,
+        whole_of=_named(at),
         whole_sha256=at.weights_sha256,
         deltas=tuple(reversed(steps)),
     )
+
+
+def chain_lengths(session: Session, version_ids: Sequence[str]) -> Mapping[str, int]:
+    """For each of the versions, how many deltas lead from a whole file to its own."""
+    chain = (
+        select(Version.id.label("start"), Version.base_version_id.label("base"))
+        .where(Version.id.in_(version_ids))
+        .cte("chain", recursive=True)
+    )
+    above = aliased(Version)
+    chain = chain.union_all(
+        select(chain.c.start, above.base_version_id).join(chain, above.id == chain.c.base)
+    )
+    counted = select(chain.c.start, func.count(chain.c.base)).group_by(chain.c.start)
+    return dict(session.execute(counted).all())
 
 
 class StoredWeights:
@@ -116,8 +133,7 @@ class StoredWeights:
         if found != recipe.size:
             stream.close()
             raise DamagedWeights(
-                f"the stored weights of version {recipe.version} have {found} bytes instead of"
-                f" {recipe.size}"
+                f"the stored weights of {recipe.of} have {found} bytes instead of {recipe.size}"
             )
         return stream
 
@@ -128,7 +144,7 @@ class StoredWeights:
         """
         if self._is_whole(recipe):
             path = self.storage.path(recipe.sha256)
-            _check(path, recipe.version, recipe.sha256)
+            _check(path, recipe.of, recipe.sha256)
             return path.absolute()
         target = folder / name
         for _ in range(_TRIES):
@@ -138,16 +154,16 @@ class StoredWeights:
                     return target.absolute()
                 target.unlink()
                 self._cache.discard(recipe.sha256)
-        raise DamagedWeights(f"the weights of version {recipe.version} do not stay in the cache")
+        raise DamagedWeights(f"the weights of {recipe.of} do not stay in the cache")
 
-    def keep_delta(self, parent: Recipe, file: Path, number: int, sha256: str, size: int) -> Delta:
+    def keep_delta(self, parent: Recipe, file: Path, sha256: str, size: int) -> Delta:
         """Store a child's delta, once it has been shown to restore the child from what is stored.
 
         The child's file is in the cache then. Raises DamagedWeights, with nothing stored, or
         OSError from the storage.
         """
         delta_sha256, delta_size = self.storage.put(file)
-        delta = Delta(number, sha256, size, delta_sha256, delta_size)
+        delta = Delta("the new version", sha256, size, delta_sha256, delta_size)
         try:
             self._restore(parent.with_delta(delta), anew=True)
         except DamagedWeights:
@@ -178,7 +194,7 @@ class StoredWeights:
             if stream is not None:
                 return stream
             self._restore(recipe)
-        raise DamagedWeights(f"the weights of version {recipe.version} do not stay in the cache")
+        raise DamagedWeights(f"the weights of {recipe.of} do not stay in the cache")
 
     def _restore(self, recipe: Recipe, *, anew: bool = False) -> None:
         """Put the file into the cache; `anew` does so even where it is there."""
@@ -204,23 +220,19 @@ class StoredWeights:
                 start.unlink()
                 self._cache.discard(sha256)
         whole = self.storage.path(recipe.whole_sha256)
-        _check(whole, recipe.whole_version, recipe.whole_sha256)
+        _check(whole, recipe.whole_of, recipe.whole_sha256)
         return whole, 0
 
     def _apply(self, delta: Delta, current: Path, target: Path) -> Path:
         if not self.storage.exists(delta.sha256):
-            raise DamagedWeights(f"the stored delta of version {delta.version} is missing")
+            raise DamagedWeights(f"the stored delta of {delta.of} is missing")
         try:
             written = restore(current, self.storage.path(delta.sha256), target)
         except CheckpointError as error:
             _log.error("delta %s: %s", delta.sha256, error)
-            raise DamagedWeights(
-                f"the stored delta of version {delta.version} is damaged"
-            ) from None
+            raise DamagedWeights(f"the stored delta of {delta.of} is damaged") from None
         if written.sha256 != delta.weights_sha256:
-            raise DamagedWeights(
-                f"the stored delta of version {delta.version} belongs to other weights"
-            )
+            raise DamagedWeights(f"the stored delta of {delta.of} belongs to other weights")
         return written.path
 
 
@@ -237,12 +249,15 @@ def rebase_children(session: Session, weights: StoredWeights, version: Version) 
     return len(children)
 
 
-def _check(path: Path, version: int, sha256: str) -> None:
+def _named(version: Version) -> str:
+    return f"version {version.number}"
+
+
+def _check(path: Path, of: str, sha256: str) -> None:
     found = _sha256(path)
     if found != sha256:
         raise DamagedWeights(
-            f"the weights of version {version} were damaged in storage: their sha256 is {found},"
-            f" not {sha256}"
+            f"the weights of {of} were damaged in storage: their sha256 is {found}, not {sha256}"
         )
 
 

@@ -11,6 +11,7 @@ from app.ids import new_id
 from app.problems import NotFound
 from app.schemas.versions import VersionView
 from app.services.cells import promoted_version
+from app.services.stored_weights import chain_lengths
 from app.states import VersionState
 from app.tables import Alias, Audit, Download, Model, Version
 
@@ -32,8 +33,11 @@ def views(session: Session, model: Model, versions: Sequence[Version]) -> list[V
     named = select(Alias).where(Alias.model_id == model.id, Alias.version_id.in_(ids))
     for alias in session.scalars(named.order_by(Alias.name)):
         aliases[alias.version_id].append(alias.name)
+    chains = chain_lengths(session, ids)
     return [
-        VersionView.of(version, model, aliases[version.id], verdicts.get(version.id))
+        VersionView.of(
+            version, model, aliases[version.id], verdicts.get(version.id), chains[version.id]
+        )
         for version in versions
     ]
 
