@@ -55,6 +55,13 @@ _FORM: dict[str, Any] = {
                             "exclusiveMinimum": 0,
                             "description": "what training took; jobs report their share of it",
                         },
+                        "parent": {
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": 63,
+                            "description": "the version that training went on from, by id, number"
+                            " or alias; the method `rewind` may go back to it",
+                        },
                     },
                 },
                 "example": {
@@ -79,7 +86,10 @@ async def register(model: str, request: Request, caller: Writer, parts: PartsDep
     await to_thread.run_sync(_check_described, parts, caller, model)
     with parts.storage.workspace() as folder:
         form = await multipart.receive(
-            request, folder, ("weights", "manifest"), ("weights_sha256", "training_seconds")
+            request,
+            folder,
+            ("weights", "manifest"),
+            ("weights_sha256", "training_seconds", "parent"),
         )
         upload = _upload(form)
         return await to_thread.run_sync(_register, request, parts, caller, model, upload)
@@ -153,6 +163,7 @@ def _upload(form: multipart.Form) -> registration.Upload:
         manifest=manifest.path,
         manifest_sha256=manifest.sha256,
         training_seconds=_seconds(form.fields.get("training_seconds")),
+        parent=form.fields.get("parent"),
     )
 
 
@@ -171,7 +182,10 @@ def _seconds(text: str | None) -> float | None:
 def _register(
     request: Request, parts: Parts, caller: Principal, model: str, upload: registration.Upload
 ) -> Response:
-    content = f"{upload.weights_sha256} {upload.manifest_sha256} {upload.training_seconds}"
+    content = (
+        f"{upload.weights_sha256} {upload.manifest_sha256} {upload.training_seconds}"
+        f" {upload.parent}"
+    )
     operation = operation_of(request, parts, caller, content.encode())
 
     def work(session: Session) -> Response:

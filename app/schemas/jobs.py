@@ -46,6 +46,8 @@ class JobView(BaseModel):
     kind: Literal["unlearn", "describe"]
     state: JobState
     method: str | None
+    fallback_of: str | None
+    """The job whose version did not pass its audit, which made this one try another method."""
     parent_version: str | None
     """Fixed when a worker claims the job."""
     version: str | None

@@ -35,6 +35,9 @@ class Policy(BaseModel):
     when_retraining_is_cheaper: Literal["propose", "retrain", "proceed"] = "propose"
     """Where a job is estimated to cost more than training from scratch: carry on with the method
     and show the proposal; or take the method `retrain` for the job; or say nothing."""
+    fallback: Literal["none", "rewind", "retrain"] = "none"
+    """What to try next, once, where the audit of the method's version does not pass; `rewind` only
+    where an ancestor has not seen what is to be forgotten."""
     thresholds: Thresholds = Thresholds()
     promote_alias: Name = "production"
     """The alias that names the version in service; it moves when an audit passes."""

@@ -6,7 +6,7 @@ later version was registered as trained on.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,51 +16,66 @@ from app.services.cells import CHUNK, forgotten_in, instance_ids_of, lineage
 from app.states import RequestState, VersionState
 from app.tables import Instance, Job, Version
 
+Cell = tuple[str, str]
+"""An instance's id and a task; instances of several manifests are the same where their ids are."""
+
 
 def ancestor_of(session: Session, job: Job, parent: Version) -> Version | None:
-    """The youngest ancestor of `parent` that saw no cell of the job's requests, or forgotten since.
+    """The youngest ancestor of `parent` from before any cell of the job's requests came in.
 
-    Nor may anything before it have: a manifest tells only of its own training. Instances are the
-    same where their ids are. None where there is no such ancestor.
+    What `parent` has forgotten since must not come back with it either. A version has seen what its
+    ancestors saw, whatever its own manifest says. None where there is no such ancestor.
     """
     older = [
         version for version in lineage(session, parent.id) if version.root_id != parent.root_id
     ]
     if not older:
         return None
-    cells = _cells(session, job, parent)
-    found, clean = None, set[str]()
+    asked, gone = _asked(session, job), _gone(session, parent)
+    found, roots = None, list[str]()
     for version in older:
-        if version.root_id not in clean:
-            if _has_seen(session, version.root_id, cells):
+        if version.root_id not in roots:
+            if _teaches(session, version.root_id, asked):
                 break
-            clean.add(version.root_id)
-        if version.state != VersionState.PURGED:
+            roots.append(version.root_id)
+        since = gone - _gone(session, version)
+        if version.state != VersionState.PURGED and not any(
+            _teaches(session, root, since) for root in roots
+        ):
             found = version
     return found
 
 
-def _cells(session: Session, job: Job, parent: Version) -> Mapping[str, Set[str]]:
-    """The tasks by instance id that the new version must not know."""
-    cells: dict[str, set[str]] = defaultdict(set)
-    for request in requests_of(session, job, (RequestState.QUEUED, *IN_WORK)):
-        for instance_id in instance_ids_of(session, request.id):
-            cells[instance_id].update(request.tasks)
-    gone = forgotten_in(session, parent.id).subquery()
-    named = select(Instance.instance_id, gone.c.task).join(gone, gone.c.instance_pk == Instance.pk)
-    for instance_id, task in session.execute(named):
-        cells[instance_id].add(task)
-    return cells
+def _asked(session: Session, job: Job) -> Set[Cell]:
+    """What the job's requests name."""
+    return {
+        (instance_id, task)
+        for request in requests_of(session, job, (RequestState.QUEUED, *IN_WORK))
+        for instance_id in instance_ids_of(session, request.id)
+        for task in request.tasks
+    }
 
 
-def _has_seen(session: Session, root_id: str, cells: Mapping[str, Set[str]]) -> bool:
-    """Whether a root's manifest teaches any of the cells."""
-    ids = sorted(cells)
+def _gone(session: Session, version: Version) -> Set[Cell]:
+    """What the version has forgotten."""
+    cells = forgotten_in(session, version.id).subquery()
+    named = select(Instance.instance_id, cells.c.task).join(
+        cells, cells.c.instance_pk == Instance.pk
+    )
+    return {(instance_id, task) for instance_id, task in session.execute(named)}
+
+
+def _teaches(session: Session, root_id: str, cells: Set[Cell]) -> bool:
+    """Whether a root's manifest names any of the cells."""
+    tasks_by_id: dict[str, set[str]] = defaultdict(set)
+    for instance_id, task in cells:
+        tasks_by_id[instance_id].add(task)
+    ids = sorted(tasks_by_id)
     for start in range(0, len(ids), CHUNK):
-        some = Instance.instance_id.in_(ids[start : start + CHUNK])
         taught = select(Instance.instance_id, Instance.tasks).where(
-            Instance.root_id == root_id, some
+            Instance.root_id == root_id, Instance.instance_id.in_(ids[start : start + CHUNK])
         )
-        if any(cells[instance_id] & set(tasks) for instance_id, tasks in session.execute(taught)):
-            return True
+        for instance_id, tasks in session.execute(taught):
+            if not tasks_by_id[instance_id].isdisjoint(tasks):
+                return True
     return False

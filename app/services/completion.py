@@ -13,6 +13,7 @@ from app.services import attempts
 from app.services.attempts import IN_WORK, Claim
 from app.services.cells import record_forgotten
 from app.services.evidence import issue_receipt
+from app.services.fallback import try_fallback
 from app.services.promotion import promote
 from app.services.stored_weights import Delta
 from app.services.transitions import move_job, move_request
@@ -33,6 +34,7 @@ def succeed(
 ) -> Version | None:
     """The version that the result became; its weights, or their delta, must be in `storage`.
 
+    The requests have their outcome and receipt then, or wait for the policy's fallback.
     None if the job was cancelled meanwhile: then nothing of the result is kept. Raises Fenced.
     """
     stored = delta.sha256 if delta else result.weights_sha256
@@ -52,10 +54,12 @@ def succeed(
         record_forgotten(session, version, request)
     _add_audit(session, version, job, result)
     model = session.get_one(Model, job.model_id)
-    promoted = promote(session, version, result.audit.verdict, model, claim.actor)
-    for request in requests:
-        _complete(session, request, version, result, promoted, claim)
-        issue_receipt(session, request, version, result, signer)
+    verdict = result.audit.verdict
+    promoted = promote(session, version, verdict, model, claim.actor)
+    if promoted or try_fallback(session, job, requests, version, verdict, claim.actor) is None:
+        for request in requests:
+            _complete(session, request, version, result, promoted, claim)
+            issue_receipt(session, request, version, result, signer)
     job.cost = result.model_dump(
         mode="json",
         include={

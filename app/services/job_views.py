@@ -61,6 +61,7 @@ def views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
             kind="unlearn" if job.kind == "unlearn" else "describe",
             state=JobState(job.state),
             method=job.method,
+            fallback_of=job.fallback_of,
             parent_version=job.parent_version_id,
             version=made.get(job.id),
             requests=requests[job.id],

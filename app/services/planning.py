@@ -38,7 +38,10 @@ def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) ->
 
 
 def joinable_job(model_id: str, root_id: str) -> Select[Job]:
-    """The oldest queued unlearning job of the model whose requests are against this root."""
+    """The oldest queued unlearning job of the model whose requests are against this root.
+
+    Not a fallback's: its method was chosen for the requests that it has.
+    """
     same_root = (
         exists()
         .where(JobRequest.job_id == Job.id)
@@ -50,6 +53,7 @@ def joinable_job(model_id: str, root_id: str) -> Select[Job]:
             Job.model_id == model_id,
             Job.state == JobState.QUEUED,
             Job.kind == "unlearn",
+            Job.fallback_of.is_(None),
             same_root,
         )
         .order_by(Job.id)

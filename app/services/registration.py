@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from app import ledger
 from app.db import database_now
 from app.ids import new_id
-from app.problems import Conflict, Invalid, Problem
+from app.problems import Conflict, Invalid, NotFound, Problem
 from app.schemas.models import Policy
 from app.services import manifest_check, weights_check
 from app.services.attempts import lock_ledger
+from app.services.lookup import find_version
 from app.services.manifest_check import BadManifest
 from app.services.promotion import find_alias, move_alias
 from app.services.weights_check import BadWeights
@@ -36,6 +37,8 @@ class Upload:
     manifest: Path
     manifest_sha256: str
     training_seconds: float | None
+    parent: str | None
+    """The version that training went on from: its id, number or alias."""
 
 
 def described(model: Model) -> WorkloadDescription:
@@ -88,6 +91,7 @@ def register(
     """
     storage.adopt(upload.weights, upload.weights_sha256)
     lock_ledger(session, model.tenant_id)
+    parent = _parent(session, model, upload.parent)
     newest = session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id))
     version_id = new_id("ver")
     version = Version(
@@ -95,7 +99,7 @@ def register(
         tenant_id=model.tenant_id,
         model_id=model.id,
         number=(newest or 0) + 1,
-        parent_id=None,
+        parent_id=parent.id if parent else None,
         root_id=version_id,
         state=VersionState.VERIFIED,
         weights_sha256=upload.weights_sha256,
@@ -114,12 +118,27 @@ def register(
         "manifest_sha256": upload.manifest_sha256,
         "instances": instances,
     }
+    if parent:
+        told["parent"] = parent.id
     ledger.append(session, model.tenant_id, "version.registered", version.id, actor, told)
     alias = Policy.model_validate(model.policy).promote_alias
     if find_alias(session, model, alias) is None:
         reason = "first registered version"
         move_alias(session, model, alias, version, actor, if_match=None, reason=reason)
     return version
+
+
+def _parent(session: Session, model: Model, ref: str | None) -> Version | None:
+    """The version of this name; 422 where there is none, or none any more."""
+    if ref is None:
+        return None
+    try:
+        parent = find_version(session, model, ref)
+    except NotFound as error:
+        raise Invalid("#/parent", error.detail) from None
+    if parent.state == VersionState.PURGED:
+        raise Invalid("#/parent", f"version {parent.number} was purged")
+    return parent
 
 
 def _add_instances(session: Session, version: Version, file: Path, tasks: Sequence[str]) -> None:

@@ -31,11 +31,16 @@ def register(
     training_seconds: Annotated[
         float | None, typer.Option(min=0, help="What training took, to compare jobs with it.")
     ] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="The version that training went on from.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a model's first version."""
+    """Upload trained weights with the manifest of what they were trained on."""
     with connect(context) as client, bytes_bar("uploading", weights.stat().st_size) as on_bytes:
-        version = client.versions.register(model, weights, manifest, training_seconds, on_bytes)
+        version = client.versions.register(
+            model, weights, manifest, training_seconds, on_bytes, parent
+        )
     show(version, as_json=as_json)
 
 

@@ -31,9 +31,11 @@ class Versions:
         manifest: Path,
         training_seconds: float | None = None,
         on_bytes: OnBytes | None = None,
+        parent: str | None = None,
     ) -> Version:
-        """Upload a first version: a safetensors file and the JSON lines of its manifest.
+        """Upload a version: a safetensors file and the JSON lines of its manifest.
 
+        `parent` is the version that training went on from, by id, number or alias.
         A model that was just created is first described by a worker: this waits for that, for up
         to a minute.
         """
@@ -43,6 +45,8 @@ class Versions:
         form = {"weights_sha256": sha256_of(weights)}
         if training_seconds is not None:
             form["training_seconds"] = repr(training_seconds)
+        if parent is not None:
+            form["parent"] = parent
         until = time.monotonic() + _SECONDS_TO_DESCRIBE
         while True:
             try:
