@@ -157,13 +157,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from engine.checkpoint import load_weights
     from engine.contract import fresh_model
     from engine.registry import load_workload
-    from engine.train import split_metrics
+    from engine.train import split_extra_metrics, split_metrics
 
     _set_threads(arguments.threads)
     workload = load_workload(arguments.workload, _options(arguments.options))
     model = fresh_model(workload)
     load_weights(model, arguments.weights)
-    _print_line(split_metrics(workload, model, "test"))
+    extra = split_extra_metrics(workload, model, "test")
+    beside = {"extra_metrics": extra} if extra else {}
+    _print_line({**split_metrics(workload, model, "test"), **beside})
 
 
 def _workloads(arguments: argparse.Namespace) -> None:

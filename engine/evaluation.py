@@ -90,7 +90,7 @@ def losses(
 ) -> Tensor:
     """The loss of every cell, [N, T] on the CPU, NaN outside `cells`; the model is left in eval."""
     result = torch.full(cells.shape, math.nan)
-    for indices, outputs, batch in _passes(model, instances, cells, device):
+    for indices, outputs, batch in passes(model, instances, cells, device):
         chosen = cells[indices]
         found = cell_losses(workload, outputs, batch, chosen).cpu()
         result[indices] = torch.where(chosen, found, math.nan)
@@ -114,7 +114,7 @@ def metrics(
     with owners_code("a task's new_metric"):
         accumulators = [[task.new_metric() for task in workload.tasks.values()] for _ in cell_sets]
     union = torch.stack(list(cell_sets)).any(0)
-    for indices, outputs, batch in _passes(model, instances, union, device):
+    for indices, outputs, batch in passes(model, instances, union, device):
         for cells, row in zip(cell_sets, accumulators, strict=True):
             chosen = cells[indices]
             for column, name in enumerate(names):
@@ -134,6 +134,19 @@ def metrics(
     return found
 
 
+def passes(
+    model: nn.Module, instances: InstanceSet, cells: Tensor, device: torch.device
+) -> Iterator[tuple[Tensor, Outputs, Batch]]:
+    """Every instance with one of `cells` (bool [N, T]), batch by batch: indices, outputs, batch.
+
+    Leaves the model in eval mode.
+    """
+    model.eval()
+    for indices in cells.any(1).nonzero().squeeze(1).split(_BATCH):
+        outputs, batch = forward(model, instances, indices, device)
+        yield indices, outputs, batch
+
+
 def _of_task(name: str, outputs: Outputs, batch: Batch, instances: int) -> tuple[Tensor, Tensor]:
     """A task's output and target, both [B, ...]."""
     for what, found in (("output", outputs), ("target", batch.targets)):
@@ -150,13 +163,3 @@ def _of_task(name: str, outputs: Outputs, batch: Batch, instances: int) -> tuple
 
 def _keys(found: Mapping[str, Tensor]) -> str:
     return ", ".join(map(repr, found)) or "nothing"
-
-
-def _passes(
-    model: nn.Module, instances: InstanceSet, cells: Tensor, device: torch.device
-) -> Iterator[tuple[Tensor, Outputs, Batch]]:
-    """Every instance with a cell, batch by batch."""
-    model.eval()
-    for indices in cells.any(1).nonzero().squeeze(1).split(_BATCH):
-        outputs, batch = forward(model, instances, indices, device)
-        yield indices, outputs, batch

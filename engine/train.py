@@ -11,6 +11,7 @@ from torch import nn
 from engine.checkpoint import write_weights
 from engine.contract import fresh_model, owners_code, split_of
 from engine.evaluation import metrics
+from engine.extra_metrics import Scores, extra_scores
 from engine.spec import WEIGHTS_FILE, ManifestEntry
 from engine.workload import InstanceSet, Reporter, Split, Workload
 
@@ -55,6 +56,14 @@ def split_metrics(workload: Workload, model: nn.Module, split: Split) -> dict[st
     device = next(model.parameters()).device
     (values,) = metrics(workload, model, instances, [instances.supervision], device)
     return dict(zip(workload.tasks, values, strict=True))
+
+
+def split_extra_metrics(workload: Workload, model: nn.Module, split: Split) -> Scores:
+    """The further metrics over a whole split of the tasks that have any."""
+    instances = split_of(workload, split)
+    device = next(model.parameters()).device
+    (scores,) = extra_scores(workload, model, instances, [instances.supervision], device)
+    return scores
 
 
 def train_from_scratch(workload: Workload, seed: int, out: Path, progress: Reporter) -> Training:

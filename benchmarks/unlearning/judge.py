@@ -13,6 +13,7 @@ from engine.audit.cells import Comparison, Judged, judge
 from engine.audit.damage import kept_share
 from engine.audit.measure import measure
 from engine.audit.uis import TaskScores, uis
+from engine.extra_metrics import extra_scores
 from engine.spec import Thresholds
 from engine.workload import InstanceSet
 
@@ -25,6 +26,7 @@ class Findings:
 
     uis: float
     metrics: dict[str, TaskMetrics]
+    extra_metrics: dict[str, dict[str, TaskMetrics]]
     auc: dict[str, tuple[float, float, float]]
     verdict: str
     first_verdict: str | None
@@ -90,6 +92,7 @@ class Judge:
             metrics={
                 cell.report.task: _metrics(cell, val[column]) for column, cell in enumerate(judged)
             },
+            extra_metrics=self._extra_metrics(model),
             auc={
                 cell.report.task: (found.low, found.value, found.high)
                 for cell in judged
@@ -99,6 +102,30 @@ class Judge:
             first_verdict=self._verdict(model, self._first) if self._case.is_sequence else None,
             kept={cell.report.task: share for cell in judged if (share := _kept(cell)) is not None},
         )
+
+    def _extra_metrics(self, model: nn.Module) -> dict[str, dict[str, TaskMetrics]]:
+        """As `metrics`, of the tasks that have further ones."""
+        bench = self._case.bench
+        own = self._all.cells | (self._retain & self._all.instances[:, None])
+        forget, retain = extra_scores(
+            bench.workload, model, bench.train, [own, self._retain], bench.device
+        )
+        (val,), (test,) = (
+            extra_scores(bench.workload, model, split, [split.supervision], bench.device)
+            for split in (bench.judging, bench.test)
+        )
+        return {
+            task: {
+                name: TaskMetrics(
+                    forget=value,
+                    retain=retain[task][name],
+                    val=val[task][name],
+                    test=test[task][name],
+                )
+                for name, value in values.items()
+            }
+            for task, values in forget.items()
+        }
 
     def _verdict(self, model: nn.Module, request: ForgottenCells) -> str:
         evidence = self._evidence(self._case.bench.judging, request)

@@ -59,6 +59,8 @@ class Row(BaseModel):
     """Share of each task's original retain quality that is left."""
     first_verdict: str | None = None
     """Of a sequence: the audit of the first request alone, after this one."""
+    extra_metrics: dict[str, dict[str, TaskMetrics]] = {}
+    """By task and name: delta < 1.25 of depth, A11.25 and A30 of normals."""
     settings: dict[str, JsonValue] = {}
     """What the method was told; of a tuned baseline, what tuning chose."""
     device: str = "cpu"

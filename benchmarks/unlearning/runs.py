@@ -154,6 +154,7 @@ def _measured(
             "peak_bytes": cost.peak_bytes,
             "kept": found.kept,
             "first_verdict": found.first_verdict,
+            "extra_metrics": found.extra_metrics,
         }
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.unlearning.bars import AnyCheck, Bar, bars
 from benchmarks.unlearning.checks import Controls, FalseFailures, StepCost
-from benchmarks.unlearning.rows import Row
+from benchmarks.unlearning.rows import Row, TaskMetrics
 from benchmarks.unlearning.summary import Answer, Field, Spread, fields, spread
 
 _INTRODUCTION = """\
@@ -140,26 +140,35 @@ def _results(answers: Sequence[Answer]) -> str:
 
 
 def _metrics(answers: Sequence[Answer]) -> str:
-    """Each task's metric on the four sets, means over seeds."""
-    tasks = list(dict.fromkeys(t for answer in answers for row in answer.rows for t in row.metrics))
+    """Each task's metric on the four sets, and its further ones, means over seeds."""
+    measured = [[_measurements(row) for row in answer.rows] for answer in answers]
+    names = list(dict.fromkeys(name for rows in measured for row in rows for name in row))
     lines = []
-    for answer in answers:
-        if not answer.rows:
+    for answer, rows in zip(answers, measured, strict=True):
+        if not rows:
             continue
         cells = []
-        for task in tasks:
+        for name in names:
             values = []
             for place in ("forget", "retain", "val", "test"):
-                mean = spread(
-                    getattr(row.metrics[task], place) for row in answer.rows if task in row.metrics
-                )
+                mean = spread(getattr(row[name], place) for row in rows if name in row)
                 values.append("-" if mean is None else f"{mean.mean:.3g}")
             cells.append(" / ".join(values))
         lines.append([f"`{answer.method}`", *cells])
     if not lines:
         return ""
-    header = ["Metric on forget / retain / validation / test", *tasks]
+    header = ["Metric on forget / retain / validation / test", *names]
     return _table(header, lines)
+
+
+def _measurements(row: Row) -> dict[str, TaskMetrics]:
+    """A row's metrics under the headings of their columns."""
+    extra = {
+        f"{task} {name}": found
+        for task, metrics in row.extra_metrics.items()
+        for name, found in metrics.items()
+    }
+    return {**row.metrics, **extra}
 
 
 def _uis(answer: Answer) -> str:

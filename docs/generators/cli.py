@@ -70,8 +70,9 @@ _ENGINE = """
 
 The engine by hand, without a service: `run SPEC.json`, `train`, `evaluate` and `workloads`. `train
 --workload NAME --options JSON --out FOLDER` writes `weights.safetensors` and `manifest.jsonl`;
-`evaluate --workload NAME --weights FILE` prints the test metrics; `workloads` lists what is
-installed. Each has `--help`.
+`evaluate --workload NAME --weights FILE` prints the test metrics, and under `extra_metrics` those
+that some tasks have beside their own (`delta1` of depth; `a11.25` and `a30` of normals);
+`workloads` lists what is installed. Each has `--help`.
 
 ## python -m app
 

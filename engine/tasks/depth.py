@@ -1,7 +1,8 @@
-"""One distance a pixel: absolute error for training, root mean squared error for people."""
+"""One distance a pixel: absolute error for training; RMSE, and delta < 1.25, for people."""
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from engine.tasks.masked import MeanMetric, masked_mean
@@ -22,6 +23,26 @@ class RootMeanSquaredError(MeanMetric):
     def compute(self) -> Tensor:
         """The root of the mean, a scalar."""
         return super().compute().sqrt()
+
+
+class ShareWithinRatio(MeanMetric):
+    """The share of measured pixels with max(p / t, t / p) below `ratio`.
+
+    With 1.25 it is the "delta < 1.25" of Eigen, Puhrsch and Fergus (2014), section 4.2.
+    """
+
+    def __init__(self, scale: float, ratio: float = 1.25) -> None:
+        """Predictions are in multiples of `scale`."""
+        super().__init__()
+        self.scale = scale
+        self.ratio = ratio
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Take in scaled predictions [B, H, W] and targets [B, H, W], positive where measured."""
+        predicted = output * self.scale
+        # A prediction that is not positive is within no ratio.
+        close = (predicted < self.ratio * target) & (target < self.ratio * predicted)
+        self.add(close.to(torch.float64), target > 0)
 
 
 @dataclass(frozen=True)
@@ -47,3 +68,7 @@ class Depth:
     def new_metric(self) -> RootMeanSquaredError:
         """An empty accumulator."""
         return RootMeanSquaredError(self.scale)
+
+    def extra_metrics(self) -> dict[str, ShareWithinRatio]:
+        """Delta < 1.25, empty."""
+        return {"delta1": ShareWithinRatio(self.scale)}

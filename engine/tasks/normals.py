@@ -1,7 +1,8 @@
-"""One direction a pixel: 1 - cosine for training, the mean angle for people."""
+"""One direction a pixel: 1 - cosine for training; the mean angle, A11.25 and A30, for people."""
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +27,19 @@ class MeanAngle(MeanMetric):
         self.add(cosine.clamp(-1, 1).acos().rad2deg(), valid)
 
 
+class ShareWithinAngle(MeanAngle):
+    """The share of measured pixels whose angle is below `degrees` (A11.25, A30)."""
+
+    def __init__(self, degrees: float) -> None:
+        """Start from nothing."""
+        super().__init__()
+        self.degrees = degrees
+
+    def add(self, values: Tensor, valid: Tensor) -> None:
+        """Take in angles in degrees."""
+        super().add((values < self.degrees).to(torch.float64), valid)
+
+
 @dataclass(frozen=True)
 class Normals:
     """Directions [B, 3, H, W] of any length against targets [B, 3, H, W].
@@ -46,3 +60,7 @@ class Normals:
     def new_metric(self) -> MeanAngle:
         """An empty accumulator."""
         return MeanAngle()
+
+    def extra_metrics(self) -> dict[str, ShareWithinAngle]:
+        """The shares below 11.25 and 30 degrees, empty."""
+        return {"a11.25": ShareWithinAngle(11.25), "a30": ShareWithinAngle(30.0)}

@@ -112,6 +112,15 @@ def test_the_page_has_means_oracles_and_failures() -> None:
     assert "6 of 100 fail, 1 inconclusive" in page
 
 
+def test_further_metrics_have_columns_beside_the_tasks_own() -> None:
+    share = TaskMetrics(forget=0.25, retain=0.75, val=None, test=0.5)
+    rows = [row("finetune", 5.0, extra_metrics={"depth": {"delta1": share}}), row("ssd", 6.0)]
+    page = render(rows, [], "rows.jsonl", [])
+    assert "| Metric on forget / retain / validation / test | digit | depth delta1 |" in page
+    assert "| `finetune` | 0.5 / 0.9 / 0.5 / 0.5 | 0.25 / 0.75 / - / 0.5 |" in page
+    assert "| `ssd` | 0.5 / 0.9 / 0.5 / 0.5 | - / - / - / - |" in page
+
+
 def test_the_same_rows_give_the_same_drawings(tmp_path: Path) -> None:
     in_a_row = [
         row("interference_aware", 2.0 + k, forget_set="sequence:3", request=k) for k in (1, 2, 3)

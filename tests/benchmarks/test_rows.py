@@ -53,5 +53,13 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
         read_rows(path)
 
 
+def test_a_row_from_before_the_further_metrics_still_loads(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    old = json.loads(GOOD.model_dump_json())
+    del old["extra_metrics"]
+    path.write_text(json.dumps(old) + "\n")
+    assert read_rows(path) == [GOOD]
+
+
 def test_no_file_has_no_rows(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "none.jsonl") == []

@@ -1,6 +1,9 @@
-import torch
+from pathlib import Path
 
-from benchmarks.unlearning.bench import Bench
+import torch
+from pydantic import JsonValue
+
+from benchmarks.unlearning.bench import Bench, Choice, set_up
 from benchmarks.unlearning.cases import draw
 from benchmarks.unlearning.contestants import trials
 from benchmarks.unlearning.controls import controls, false_failures
@@ -23,6 +26,21 @@ def test_a_tuned_baseline_has_a_row_at_its_own_stop_and_one_at_the_best_step(ben
     assert oracle.uis <= own.uis + 1e-6
     assert own.uis_minus_retrain is not None
     assert own.gradients
+
+
+def test_depth_and_normals_have_further_metrics_in_their_rows(tmp_path: Path) -> None:
+    options: dict[str, JsonValue] = {"size": 20, "resolution": 16, "width": 8, "epochs": 1}
+    rooms = set_up(Choice("scenes", "scenes", options), torch.device("cpu"), tmp_path)
+    case = draw(rooms, "full", parse("random:0.1"), 0)
+    (original,) = run(case, "original", 1, lambda: case)
+    assert set(original.metrics) == {"segmentation", "depth", "normals"}
+    assert {t: list(found) for t, found in original.extra_metrics.items()} == {
+        "depth": ["delta1"], "normals": ["a11.25", "a30"],
+    }  # fmt: skip
+    delta = original.extra_metrics["depth"]["delta1"]
+    for share in (delta.forget, delta.retain, delta.val, delta.test):
+        assert share is not None
+        assert 0 <= share <= 1
 
 
 def test_retraining_is_its_own_measure_and_the_original_is_no_cost(bench: Bench) -> None:

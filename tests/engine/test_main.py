@@ -61,6 +61,18 @@ def test_train_then_evaluate_by_hand(tmp_path: Path) -> None:
     assert set(_last_line(evaluated.stdout)) == {"digit", "parity", "magnitude"}
 
 
+def test_evaluate_shows_further_metrics_where_a_task_has_them(tmp_path: Path) -> None:
+    options = '{"epochs": 1, "size": 8, "resolution": 16, "width": 8}'
+    chosen = ("--workload", "scenes", "--options", options, "--threads", "1")
+    trained = _engine("train", *chosen, "--json", "--out", tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    evaluated = _engine("evaluate", *chosen, "--weights", tmp_path / "weights.safetensors")
+    found = _last_line(evaluated.stdout)
+    assert set(found) == {"segmentation", "depth", "normals", "extra_metrics"}
+    assert set(found["extra_metrics"]) == {"depth", "normals"}
+    assert 0 <= found["extra_metrics"]["depth"]["delta1"] <= 1
+
+
 def test_workloads_are_listed_with_their_versions() -> None:
     listed = json.loads(_engine("workloads").stdout)
     assert {"arrays", "digits", "scenes"} <= set(listed)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from engine.tasks.depth import Depth
+from engine.tasks.depth import Depth, ShareWithinRatio
 
 TASK = Depth("depth", scale=2.0)
 OUTPUT = torch.tensor([[[1.0, 2.0, 3.0, 9.0]]])
@@ -26,3 +26,12 @@ def test_metric_is_the_root_mean_squared_error_in_the_owners_units() -> None:
     metric = TASK.new_metric()
     metric.update(OUTPUT, TARGET)
     assert metric.compute().item() == pytest.approx(math.sqrt((0 + 4) / 2))
+
+
+def test_delta_counts_measured_pixels_within_the_ratio_either_way() -> None:
+    metric = ShareWithinRatio(scale=2.0)
+    # Predictions in metres: 2.4, 1.7, 2.6, 1.5, -2 and one without a measurement.
+    output = torch.tensor([[[1.2, 0.85, 1.3, 0.75, -1.0, 1.0]]])
+    target = torch.tensor([[[2.0, 2.0, 2.0, 2.0, 2.0, 0.0]]])
+    metric.update(output, target)
+    assert metric.compute() == pytest.approx(2 / 5)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from engine.tasks.normals import Normals
+from engine.tasks.normals import Normals, ShareWithinAngle
 
 TASK = Normals("normals")
 
@@ -34,3 +34,14 @@ def test_metric_is_the_mean_angle_in_degrees() -> None:
     metric.update(OUTPUT, TARGET)
     metric.update(_pixels((1, 1, 0)), _pixels((1, 0, 0)))
     assert metric.compute().item() == pytest.approx((0 + 90 + 45) / 3, abs=1e-3)
+
+
+def test_the_share_within_an_angle_is_over_all_batches() -> None:
+    metric = ShareWithinAngle(30.0)
+    straight = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
+    for degrees in (0.0, 10.0, 29.0, 31.0):
+        angle = math.radians(degrees)
+        tilted = torch.tensor([math.sin(angle), 0.0, math.cos(angle)]).view(1, 3, 1, 1)
+        metric.update(5 * tilted, straight)
+    metric.update(straight, torch.zeros(1, 3, 1, 1))  # no measurement
+    assert metric.compute() == pytest.approx(3 / 4)
