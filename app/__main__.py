@@ -10,8 +10,9 @@ from sqlalchemy.exc import OperationalError
 from app import ledger, migrate
 from app.auth import KeyHasher, Scope, create_key
 from app.db import Database
-from app.services import checkup
+from app.services import adoption, checkup, signing_keys
 from app.settings import get_settings
+from app.signing import Signer
 from app.storage import LocalStorage
 from app.tables import DEFAULT_TENANT, Tenant
 
@@ -19,14 +20,20 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 keys = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(db, name="db")
+signing_key = typer.Typer(no_args_is_help=True, help="The key that signs.")
 app.add_typer(keys, name="keys")
+app.add_typer(signing_key, name="signing-key")
 
 
 @db.command()
 def upgrade(revision: Annotated[str, typer.Argument()] = "head") -> None:
     """Bring the schema up to a revision."""
     database = _database()
+    before = migrate.current(database)
     migrate.upgrade(database, revision)
+    if before is not None and before != migrate.current(database) == migrate.head():
+        for tenant_id, rows in adoption.adopt(database, before):
+            typer.echo(f"the ledger of tenant {tenant_id} sealed {rows} rows that it did not hold")
     typer.echo(f"the schema is at revision {migrate.current(database)}")
 
 
@@ -76,6 +83,23 @@ def create(
         ledger.append(session, owner.id, "api_key.created", row.id, "command-line", told)
     made = {"id": row.id, "name": row.name, "tenant": owner.id, "scopes": row.scopes, "key": key}
     typer.echo(json.dumps(made) if as_json else key)
+
+
+@signing_key.command()
+def rotate() -> None:
+    """Put a fresh key in the place of the one that signs; the old one stays published."""
+    former, fresh = signing_keys.rotate(_database(), get_settings().signing_key, "command-line")
+    typer.echo(f"{former} is retired, {fresh} signs from now on")
+
+
+@signing_key.command("list")
+def list_signing_keys() -> None:
+    """The key that signs, and those that were retired."""
+    signer = Signer.load_or_create(get_settings().signing_key)
+    with _database().read() as session:
+        for jwk, retired_at in signing_keys.published(session, signer):
+            since = f"retired {retired_at:%Y-%m-%d %H:%M} UTC" if retired_at else "signs"
+            typer.echo(f"{jwk['kid']}  {since}")
 
 
 @app.command()

@@ -319,6 +319,8 @@ class Event(Answer):
     entity: str
     actor: str
     payload: Mapping[str, Any] = {}
+    rows: str | None = None
+    """Hex sha256 of the digests of the rows that changed with it."""
     prev_hash: str
     hash: str
 
@@ -349,22 +351,47 @@ class WhoAmI(Answer):
     scopes: tuple[str, ...]
 
 
+class HeadSignature(Answer):
+    """Under a head."""
+
+    keyid: str
+    sig: str
+
+
 class LedgerHead(Answer):
-    """The newest event of the ledger, signed."""
+    """The newest event of the ledger and the root over all of them, signed."""
 
     tenant: str
     seq: int
     hash: str
-    at: datetime | None = None
-    signature: Mapping[str, str] | None = None
+    root: str
+    at: str
+    """As it was signed, to the last digit."""
+    signature: HeadSignature
+
+
+class InclusionProof(Answer):
+    """That an event is in the tree of a head."""
+
+    seq: int
+    size: int
+    body: str
+    path: tuple[str, ...]
+
+
+class ConsistencyProof(Answer):
+    """That a head's tree begins with the one of an older head."""
+
+    path: tuple[str, ...]
 
 
 class LedgerCheck(Answer):
-    """Whether the whole chain holds."""
+    """What the service says of its own ledger."""
 
     ok: bool
     events: int
     problem: str | None = None
+    problems: tuple[str, ...] = ()
 
 
 class Readiness(Answer):

@@ -5,6 +5,7 @@ ExpungeError
 ├── Unreachable            nothing answered at that address
 ├── WaitTimeout            what was waited for did not happen in time
 ├── ReceiptInvalid         a receipt that must not be believed
+├── LedgerInvalid          a ledger's head, event or proof that must not be believed
 ├── DigestMismatch         a file that is not what it was said to be
 ├── UnexpectedAnswer       something answered, but not as this service does
 └── ApiProblem             the service refused, and says why (RFC 9457)
@@ -40,6 +41,10 @@ class WaitTimeout(ExpungeError):
 
 class ReceiptInvalid(ExpungeError):
     """The receipt's form, signature or statement does not hold."""
+
+
+class LedgerInvalid(ExpungeError):
+    """A head's signature, an event or a proof does not hold, or the past was rewritten."""
 
 
 class DigestMismatch(ExpungeError):

@@ -1,10 +1,12 @@
 """Signed receipts: an in-toto statement in a DSSE envelope, kept byte for byte as it was signed."""
 
+import hashlib
 import secrets
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app import ledger
 from app.db import database_now
 from app.ids import new_id
 from app.merkle import cells_root
@@ -19,6 +21,7 @@ from app.schemas.receipts import (
     Subject,
 )
 from app.services.cells import cells_of
+from app.services.signing_keys import signing_now
 from app.signing import Signer
 from app.tables import DeletionRequest, Model, Receipt, Version
 from engine.spec import CellAudit, JobResult, Verdict
@@ -37,6 +40,7 @@ def issue_receipt(
 
     Call it after the version and the request were moved to their last states, which it states.
     """
+    signer = signing_now(session, signer)
     salt = secrets.token_bytes(32)
     cells = [(instance.instance_id, task) for instance, task in cells_of(session, request)]
     now = database_now(session)
@@ -97,6 +101,8 @@ def issue_receipt(
     )
     session.add(receipt)
     session.flush()
+    told = {"receipt": receipt.id, "sha256": hashlib.sha256(receipt.envelope.encode()).hexdigest()}
+    ledger.append(session, request.tenant_id, "receipt.issued", request.id, "service", told)
     return receipt
 
 

@@ -9,7 +9,18 @@ from typing import Annotated, Final
 import typer
 
 from expunge.cli import demo as demo_command
-from expunge.cli import doctor, jobs, keys, ledger, models, receipts, requests, service, versions
+from expunge.cli import (
+    doctor,
+    jobs,
+    keys,
+    ledger,
+    models,
+    receipts,
+    requests,
+    service,
+    signing_key,
+    versions,
+)
 from expunge.cli.context import Place
 from expunge.errors import ExpungeError, Unreachable
 from expunge.state import DEFAULT_STATE
@@ -32,6 +43,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
+app.add_typer(signing_key.app, name="signing-key")
 app.add_typer(service.db, name="db")
 app.command("up")(service.up)
 app.command("serve")(service.serve)

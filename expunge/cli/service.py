@@ -78,7 +78,7 @@ def serve(
     """Run the HTTP service alone; settings come from EXPUNGE_*."""
     import uvicorn  # noqa: PLC0415 - only this command needs it
 
-    _tell_state(context)
+    tell_state(context)
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -94,8 +94,8 @@ def worker(context: typer.Context) -> None:
     """Run a worker alone; what follows is passed on to `python -m worker`."""
     if find_spec("torch") is None:
         raise ExpungeError("a worker needs torch: pip install 'expunge[worker]'")
-    _tell_state(context)
-    _become("worker", *context.args)
+    tell_state(context)
+    become("worker", *context.args)
 
 
 @db.command("upgrade")
@@ -123,16 +123,16 @@ def current(context: typer.Context) -> None:
 
 
 def _app_db(context: typer.Context, *arguments: str) -> None:
-    _tell_state(context)
-    _become("app", "db", *arguments)
+    tell_state(context)
+    become("app", "db", *arguments)
 
 
-def _tell_state(context: typer.Context) -> None:
+def tell_state(context: typer.Context) -> None:
     """What --state says holds for the service's own settings too."""
     os.environ["EXPUNGE_STATE_DIR"] = str(place_of(context).state)
 
 
-def _become(module: str, *arguments: str) -> None:
+def become(module: str, *arguments: str) -> None:
     """Go on as another program: signals and the exit code are then its own."""
     sys.stdout.flush()
     os.environ["PYTHONSAFEPATH"] = "1"

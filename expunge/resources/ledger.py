@@ -8,11 +8,13 @@ from typing import Any, Final
 import httpx
 from pydantic import ValidationError
 
-from expunge.answers import Event, LedgerCheck, LedgerHead
+from expunge.answers import ConsistencyProof, Event, InclusionProof, LedgerCheck, LedgerHead
 from expunge.errors import UnexpectedAnswer
 from expunge.transport import RETRIED_STATUSES, Transport, pause, refusal_of
+from expunge.verify_ledger import BUNDLE
 
 _LONGEST_SILENCE: Final = 120.0
+_PAGE: Final = 200
 
 
 class Ledger:
@@ -22,12 +24,42 @@ class Ledger:
         self._transport = transport
 
     def head(self) -> LedgerHead:
-        """The newest event's number and hash, signed."""
+        """The newest event's number and hash and the root over all events, signed.
+
+        `expunge.verify_ledger` checks it.
+        """
         return self._transport.get("/v1/ledger/head", LedgerHead)
 
+    def proof(self, seq: int, size: int | None = None) -> InclusionProof:
+        """An event, and what shows that it is in the ledger of `size` events, or the newest."""
+        asked = {"seq": seq, "size": size}
+        return self._transport.get("/v1/ledger/proof", InclusionProof, asked)
+
+    def consistency(self, old: int, new: int | None = None) -> ConsistencyProof:
+        """What shows that the ledger of `new` events, or the newest, begins with the `old` ones."""
+        asked = {"from": old, "to": new}
+        return self._transport.get("/v1/ledger/consistency", ConsistencyProof, asked)
+
     def verify(self) -> LedgerCheck:
-        """Let the service check its whole chain."""
+        """Let the service check every event, and every row that the events sealed."""
         return self._transport.get("/v1/ledger/verify", LedgerCheck)
+
+    def export(self) -> Iterator[str]:
+        """The signed head and every event up to it, a line each: see `verify_bundle`."""
+        head = self.head()
+        yield json.dumps({"bundle": BUNDLE, "head": head.model_dump()})
+        after: str | None = None
+        left = head.seq
+        while left:
+            response = self._transport.send(
+                "GET", "/v1/events", params={"after": after, "limit": _PAGE}
+            )
+            answer = self._transport.json(response)
+            for event in answer["items"][:left]:
+                left -= 1
+                # As it came: what is hashed must not pass through our own types.
+                yield json.dumps(event, ensure_ascii=False)
+            after = answer["next"]
 
     def jwks(self) -> Any:
         """The public keys, current and former, as a JSON Web Key Set."""

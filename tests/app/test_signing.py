@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from app.signing import Signer
+from app.signing import Signer, jwk, prepare, put_in_place, thumbprint
 
 
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
@@ -43,3 +43,16 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     file.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(ValueError, match="no Ed25519 private key"):
         Signer.load_or_create(file)
+
+
+def test_whoever_signs_sees_that_another_key_took_the_place(tmp_path: Path) -> None:
+    file = tmp_path / "signing.pem"
+    first = Signer.load_or_create(file)
+    assert first.current().key_id == first.key_id
+    fresh, beside = prepare(file)
+    assert beside.stat().st_mode & 0o777 == 0o600
+    assert first.current().key_id == first.key_id
+    put_in_place(beside, file)
+    assert first.current().key_id == fresh.key_id != first.key_id
+    assert list(tmp_path.iterdir()) == [file]
+    assert jwk(fresh.public_key)["kid"] == thumbprint(fresh.public_key) == fresh.key_id

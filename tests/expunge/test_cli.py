@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -170,11 +171,59 @@ def test_keys_are_made_and_revoked(shell: Shell) -> None:
     assert refused.returncode == 1
 
 
-def test_the_ledger_holds(shell: Shell) -> None:
-    done = shell.run("ledger", "verify")
-    assert done.returncode == 0
+def test_the_ledger_holds_and_is_remembered(shell: Shell, tmp_path: Path) -> None:
+    heads = tmp_path / "heads.json"
+    done = shell.run("ledger", "verify", "--heads", str(heads))
+    assert done.returncode == 0, done.stderr
     assert "the ledger holds" in done.stdout
+    assert "it begins with" not in done.stdout
+    again = shell.run("ledger", "verify", "--heads", str(heads))
+    assert "it begins with" in again.stdout
     assert shell.run("ledger", "head").returncode == 0
+    kept = json.loads(heads.read_text())
+    (head,) = kept.values()
+    head.update(root="00" * 32)
+    heads.write_text(json.dumps(kept))
+    rewritten = shell.run("ledger", "verify", "--heads", str(heads))
+    assert rewritten.returncode == 1
+    assert "two ledgers" in rewritten.stderr or "one root" in rewritten.stderr
+    heads.write_text("[]")
+    broken = shell.run("ledger", "verify", "--heads", str(heads))
+    assert broken.returncode == 1
+    assert "holds no heads" in broken.stderr
+
+
+def test_an_exported_ledger_is_verified_offline(shell: Shell, tmp_path: Path) -> None:
+    bundle, jwks = tmp_path / "ledger.jsonl", tmp_path / "jwks.json"
+    assert shell.run("ledger", "export", str(bundle)).returncode == 0
+    jwks.write_bytes(httpx.get(f"{shell.service.base_url}/.well-known/jwks.json").content)
+    words = ("ledger", "verify", "--bundle", str(bundle), "--jwks", str(jwks))
+    done = shell.run(*words, EXPUNGE_URL="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert "the exported ledger holds" in done.stdout
+    proof = shell.run("ledger", "proof", "1")
+    assert proof.returncode == 0, proof.stderr
+    assert "event 1 is in the ledger" in proof.stdout
+    first, event, *rest = bundle.read_text().splitlines()
+    bundle.write_text("\n".join([first, event.replace("service", "nobody"), *rest]) + "\n")
+    assert "event 1 was changed" in shell.run(*words).stderr
+    assert shell.run(*words[:-2]).returncode == 2
+
+
+def test_the_signing_key_is_rotated_where_the_service_runs(shell: Shell, tmp_path: Path) -> None:
+    settings = shell.service.parts.settings
+    place = {
+        "EXPUNGE_DATABASE_URL": settings.database_url,
+        "EXPUNGE_SIGNING_KEY_FILE": str(settings.signing_key),
+    }
+    before = shell.service.parts.signer.current().key_id
+    done = shell.run("signing-key", "rotate", **place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{before} is retired")
+    listed = shell.run("signing-key", "list", **place).stdout.splitlines()
+    assert listed[0].endswith("signs")
+    assert listed[1].startswith(f"{before}  retired")
+    assert shell.run("ledger", "verify", "--heads", str(tmp_path / "heads")).returncode == 0
 
 
 def test_a_service_that_is_not_there_is_told_with_what_to_do(shell: Shell) -> None:
