@@ -7,6 +7,7 @@ import torch
 
 from engine.errors import WorkloadError
 from engine.evaluation import losses, metrics
+from engine.extra_metrics import extra_scores
 from engine.workload import Split
 from engine.workloads.nyuv2 import NYUv2Workload
 
