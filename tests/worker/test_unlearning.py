@@ -1,6 +1,8 @@
 """Unlearning jobs of the real engine, from a queued request to a signed receipt."""
 
+import hashlib
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from app.http import Parts
+from app.services.stored_weights import recipe_of
 from app.states import JobState, RequestState, VersionState
 from app.tables import Attempt, DeletionRequest, ForgottenCell, LedgerEvent, Receipt, Version
 
@@ -30,6 +34,18 @@ def done(world: Any, request: str) -> DeletionRequest:
     return row
 
 
+def restored(world: Any, version: Version) -> str:
+    """The digest of the version's file, made from what is stored alone."""
+    shutil.rmtree(world.settings.restored_cache)
+    parts = Parts(world.settings)
+    with parts.database.read() as session:
+        recipe = recipe_of(session, session.get_one(Version, version.id))
+    with parts.weights.open(recipe) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    parts.database.dispose()
+    return digest
+
+
 @on_sqlite
 def test_two_requests_share_a_run_and_each_gets_a_receipt(
     world: Any, start: Any, trained: Path
@@ -43,8 +59,11 @@ def test_two_requests_share_a_run_and_each_gets_a_receipt(
     version = world.get(Version, rows[0].version_id)
     assert version.number == 2
     assert version.state != VersionState.PURGED
-    stored = world.storage.path(version.weights_sha256)
-    assert stored.stat().st_size == version.weights_size
+    assert version.base_version_id == version.parent_id
+    stored = world.storage.path(version.delta_sha256)
+    assert stored.stat().st_size == version.delta_size < 0.8 * version.weights_size
+    assert not world.storage.exists(version.weights_sha256)
+    assert restored(world, version) == version.weights_sha256
     assert world.all(select(func.count()).select_from(ForgottenCell)) == [30 * 3 + 20]
     assert len(world.all(select(Receipt.id))) == 2
     told = set(world.all(select(LedgerEvent.kind)))
@@ -65,7 +84,9 @@ def test_a_later_request_starts_from_what_is_in_service(
     second = done(world, world.request(model, names(trained, 20, 40)))
     made = world.get(Version, first.version_id)
     in_service = made.id if made.state == VersionState.SUPERSEDED else made.root_id
-    assert world.get(Version, second.version_id).parent_id == in_service
+    last = world.get(Version, second.version_id)
+    assert last.parent_id == in_service
+    assert restored(world, last) == last.weights_sha256
 
 
 def test_a_worker_killed_in_the_middle_costs_an_attempt_and_no_second_version(
