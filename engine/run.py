@@ -99,7 +99,15 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         outcome = dataclasses.replace(outcome, notes=(*outcome.notes, dear))
     _check_finite(after)
     evidence = Evidence(
-        workload, train, cells.retain, judging, cells.requests, spec.thresholds, device
+        workload,
+        train,
+        cells.retain,
+        judging,
+        cells.requests,
+        spec.thresholds,
+        device,
+        earlier=cells.earlier,
+        seed=spec.seed,
     )
     report = audit(evidence, before, after, _reporter("audit", emit))
     return _write(spec, after, outcome, job_load, report, started, _reporter("write", emit))

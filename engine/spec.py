@@ -29,12 +29,18 @@ class Thresholds(_Strict):
     """How far a membership AUC's interval may stay from .5 before the cell fails."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Of the intervals over all cells of an audit together (shared out by Bonferroni)."""
-    max_auc_half_width: float = Field(0.2, gt=0, le=0.5)
-    """An interval wider than this decides nothing: the cell is `inconclusive`."""
+    auc_tolerance: float = Field(0.15, gt=0, le=0.5)
+    """A cell passes only where, at this confidence, its AUC is no further than this from .5; where
+    its samples are too small to say so it is `inconclusive`."""
     retain_kept: float = Field(0.95, gt=0, le=1)
     """Share of the parent's quality on retain and validation data that must be left, per task."""
     min_reference: int = Field(20, ge=2)
     """Fewer held-out instances than this cannot judge a cell."""
+    reference: Literal["unseen", "retrained"] = "unseen"
+    """What a forgotten instance should look like: one never seen (AUC .5), or, at the price of
+    training from scratch without it, what a retrained network makes of it."""
+    shadow_models: int = Field(0, ge=0, le=64)
+    """Networks retrained for the likelihood-ratio attack beside the loss threshold; 0 for none."""
 
 
 class RequestCells(_Strict):
@@ -148,6 +154,20 @@ class AucChange(_Strict):
     after: Interval
 
 
+class Relearning(_Strict):
+    """How a few training steps on forgotten and as many held-out instances went, on a copy."""
+
+    steps: int
+    forgotten: Change
+    """Mean loss before and after the steps."""
+    held_out: Change
+    ratio: float | None
+    """The fall of the forgotten loss over that of the held-out one, where that fell; else None."""
+    auc_before: Interval
+    """Membership AUC of the probed instances; after the steps it shows memory that lay hidden."""
+    auc_after: Interval
+
+
 class CellAudit(_Strict):
     """The measurements of one request on one task."""
 
@@ -165,6 +185,30 @@ class CellAudit(_Strict):
     auc: AucChange | None
     verdict: Verdict
     reason: str
+    forget_interval: Interval | None = None
+    """Of the metric at the new version on the request's instances, like the next on held-out ones.
+    None where too few are labelled to say."""
+    validation_interval: Interval | None = None
+    relearning: Relearning | None = None
+    """None where nothing was to be forgotten, like what follows."""
+    likelihood_ratio: AucChange | None = None
+    """AUC of the attack with shadow models; None without them."""
+    retrained_auc: float | None = None
+    """The same loss-threshold attack on retrained networks, the mean; None without them."""
+    distance: Change | None = None
+    """Mean absolute difference of the forgotten cells' losses from the retrained networks'."""
+
+
+class EarlierAudit(_Strict):
+    """Whether a task's cells that requests before this job had forgotten are still forgotten."""
+
+    task: str
+    instances: int
+    """How many were looked at: all, or a sample."""
+    auc: AucChange
+    verdict: Verdict
+    """Only `fail`, that they have come back, counts for the whole audit."""
+    reason: str
 
 
 class AuditReport(_Strict):
@@ -178,6 +222,7 @@ class AuditReport(_Strict):
     reference: str
     """Which held-out data stood in for 'never seen', and how many instances of it."""
     notes: tuple[str, ...] = ()
+    earlier: tuple[EarlierAudit, ...] = ()
 
 
 class JobLoad(_Strict):

@@ -9,7 +9,8 @@ from benchmarks.unlearning.cases import Case
 from benchmarks.unlearning.rows import TaskMetrics
 from engine import evaluation
 from engine.audit import Evidence, ForgottenCells, audit
-from engine.audit.cells import Comparison, Judged, judge
+from engine.audit.cells import Judged, judge
+from engine.audit.comparison import Comparison
 from engine.audit.damage import kept_share
 from engine.audit.measure import measure
 from engine.audit.uis import TaskScores, uis

@@ -4,14 +4,21 @@ It is empirical evidence, not a proof of erasure. `audit` judges any pair of net
 second came about; it never looks at the half of the held-out data that calibrated a method.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from engine.audit import verdict as rules
-from engine.audit.cells import Comparison, judge
+from engine.audit.cells import Judged, judge
+from engine.audit.comparison import Comparison
+from engine.audit.earlier import audit_earlier
 from engine.audit.measure import Evidence, ForgottenCells, measure
+from engine.audit.notes import notes
+from engine.audit.relearn import relearn
+from engine.audit.shadow import train_shadows
 from engine.audit.uis import TaskScores, uis
-from engine.spec import AuditReport
+from engine.spec import AuditReport, Thresholds
 from engine.workload import Reporter
 
 __all__ = ["Evidence", "ForgottenCells", "audit"]
@@ -25,8 +32,11 @@ def audit(
     The thresholds' confidence holds for all cells together (Bonferroni): at most 1 - confidence of
     the audits of versions that leave nothing to find fail.
     """
-    count = len(evidence.requests) * len(evidence.workload.tasks)
-    steps = count + 2
+    thresholds, tasks = evidence.thresholds, list(evidence.workload.tasks)
+    cells = len(evidence.requests) * len(tasks)
+    count = cells + int(evidence.earlier_sample().any(0).sum())
+    shadows = max(thresholds.shadow_models, int(thresholds.reference == "retrained"))
+    steps = cells + shadows + 4
     progress(0, steps)
     measured_before = measure(evidence, before)
     progress(1, steps)
@@ -37,24 +47,41 @@ def audit(
         evidence,
         measured_before,
         measured_after,
-        confidence=1 - (1 - evidence.thresholds.confidence) / count,
+        confidence=1 - (1 - thresholds.confidence) / count,
         identical=identical,
+        probe=relearn(evidence, after),
+        shadows=train_shadows(evidence, shadows, lambda step, _: progress(2 + step, steps)),
     )
+    done = 3 + shadows
+    progress(done, steps)
     judged = []
     for position in range(len(evidence.requests)):
-        for column in range(len(evidence.workload.tasks)):
+        for column in range(len(tasks)):
             judged.append(judge(comparison, position, column))
-            progress(2 + len(judged), steps)
+            progress(done + len(judged), steps)
+    earlier = audit_earlier(comparison)
+    come_back = [found.verdict for found in earlier if found.verdict == "fail"]
     impacts = [cell.impact for cell in judged if cell.impact is not None]
-    references = [cell.reference.description for cell in judged if cell.reference is not None]
-    return AuditReport(
+    report = AuditReport(
         cells=tuple(cell.report for cell in judged),
-        verdict=rules.worst([cell.report.verdict for cell in judged]),
+        verdict=rules.worst([*(cell.report.verdict for cell in judged), *come_back]),
         uis_before=uis([_unmoved(impact) for impact in impacts]),
         uis_after=uis(impacts),
-        reference="; ".join(dict.fromkeys(references)) or "none",
-        notes=_notes(evidence, identical),
+        reference=_reference(judged, thresholds, shadows),
+        notes=notes(evidence, earlier, identical=identical, shadows=shadows),
+        earlier=earlier,
     )
+    progress(steps, steps)
+    return report
+
+
+def _reference(judged: Sequence[Judged], thresholds: Thresholds, shadows: int) -> str:
+    """What stood in for *never seen*."""
+    held_out = [cell.reference.description for cell in judged if cell.reference is not None]
+    described = "; ".join(dict.fromkeys(held_out))
+    if described and thresholds.reference == "retrained":
+        described += f"; as {shadows} network{'s' * (shadows > 1)} retrained on the retain set"
+    return described or "none"
 
 
 def _unmoved(scores: TaskScores) -> TaskScores:
@@ -73,30 +100,3 @@ def _same_weights(before: nn.Module, after: nn.Module) -> bool:
     return first.keys() == second.keys() and all(
         torch.equal(first[name], second[name]) for name in first
     )
-
-
-def _notes(evidence: Evidence, identical: bool) -> tuple[str, ...]:
-    notes = ["Empirical evidence by a loss-threshold attack, not a proof of erasure."]
-    if identical:
-        notes.append("The version's weights are its parent's, byte for byte.")
-    for request in evidence.requests:
-        copies = _copies_left(evidence, request)
-        if copies:
-            notes.append(
-                f"{copies} instances of request {request.request_id} have an exact copy under"
-                " another id that still teaches the tasks they were to be forgotten for."
-            )
-    return tuple(notes)
-
-
-def _copies_left(evidence: Evidence, request: ForgottenCells) -> int:
-    """How many forgotten instances have a twin (same digest) in the retain set of a same task."""
-    digests = evidence.train.digests
-    found: set[int] = set()
-    for column in range(request.cells.shape[1]):
-        teaching = {
-            digests[row] for row in evidence.retain[:, column].nonzero().squeeze(1).tolist()
-        }
-        forgotten = request.cells[:, column].nonzero().squeeze(1).tolist()
-        found.update(row for row in forgotten if digests[row] in teaching)
-    return len(found)

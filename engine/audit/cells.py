@@ -8,14 +8,15 @@ from torch import Tensor
 
 from engine import evaluation
 from engine.audit import verdict as rules
+from engine.audit.attacks import attack
+from engine.audit.comparison import Comparison
 from engine.audit.damage import kept_interval, kept_share
-from engine.audit.halves import cluster_of
-from engine.audit.measure import Evidence, ForgottenCells, Measured, Scores
-from engine.audit.membership import auc_interval, tpr_at_fpr
-from engine.audit.reference import Reference, choose, subject_effect_bound
+from engine.audit.measure import ForgottenCells, Scores
+from engine.audit.reference import Reference
+from engine.audit.strangers import clusters
 from engine.audit.uis import TaskScores
-from engine.audit.verdict import Finding, Sample
-from engine.spec import AucChange, CellAudit, Change, Interval
+from engine.audit.verdict import Finding
+from engine.spec import CellAudit, Change, Interval
 from engine.workload import InstanceSet, Task
 
 
@@ -30,19 +31,6 @@ class Judged:
     """The cell's term of the UIS; None where a metric is missing."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two networks on the same evidence."""
-
-    evidence: Evidence
-    before: Measured
-    after: Measured
-    confidence: float
-    """Of the intervals of one cell."""
-    identical: bool
-    """Whether the weights are the same, byte for byte."""
-
-
 def judge(comparison: Comparison, position: int, column: int) -> Judged:
     """The cell of the request at `position` and the task of `column`."""
     evidence, before, after = comparison.evidence, comparison.before, comparison.after
@@ -53,10 +41,10 @@ def judge(comparison: Comparison, position: int, column: int) -> Judged:
     retain = _change(before.retain, after.retain, column)
     validation = _change(before.validation, after.validation, column)
     findings = [rules.unchanged()] if comparison.identical else []
-    auc = reference = None
+    attacked = None
     if target and bool(request.cells[:, column].any()):
-        auc, reference, finding = _membership(comparison, request, column)
-        findings.append(finding)
+        attacked = attack(comparison, request, column)
+        findings += attacked.findings
     findings += _damage(comparison, request, column, task, target)
     impact = None
     if forget is not None and validation is not None:
@@ -73,55 +61,15 @@ def judge(comparison: Comparison, position: int, column: int) -> Judged:
         forget=forget,
         retain=retain,
         validation=validation,
-        auc=auc,
+        auc=attacked.auc if attacked else None,
         verdict=combined.verdict,
         reason=combined.reason,
+        relearning=attacked.relearning if attacked else None,
+        likelihood_ratio=attacked.likelihood_ratio if attacked else None,
+        retrained_auc=attacked.retrained_auc if attacked else None,
+        distance=attacked.distance if attacked else None,
     )
-    return Judged(report, reference, impact)
-
-
-def _membership(
-    comparison: Comparison, request: ForgottenCells, column: int
-) -> tuple[AucChange | None, Reference, Finding]:
-    evidence, minimum = comparison.evidence, comparison.evidence.thresholds.min_reference
-    members = request.cells[:, column]
-    teaching = evidence.retain[:, column]
-    labelled = evidence.judging.supervision[:, column]
-    held_out_subjects = _pick(evidence.judging.subjects, labelled)
-    reference = choose(
-        _pick(evidence.train.subjects, members),
-        frozenset(s for s in _pick(evidence.train.subjects, teaching) if s is not None),
-        held_out_subjects,
-        minimum,
-        subject_effect_bound(comparison.before.judging_losses[labelled, column], held_out_subjects),
-    )
-    strangers = labelled.nonzero().squeeze(1)[reference.chosen]
-    if not len(strangers):
-        return None, reference, Finding("inconclusive", "no held-out instance to compare with")
-    own = _clusters(evidence.train, members.nonzero().squeeze(1))
-    others = _clusters(evidence.judging, strangers)
-    intervals = [
-        auc_interval(
-            measured.forget_losses[members, column],
-            measured.judging_losses[strangers, column],
-            own,
-            others,
-            comparison.confidence,
-        )
-        for measured in (comparison.before, comparison.after)
-    ]
-    finding = rules.membership(
-        intervals[1],
-        tpr_at_fpr(
-            comparison.after.forget_losses[members, column],
-            comparison.after.judging_losses[strangers, column],
-        ),
-        Sample(len(own), len(set(own))),
-        Sample(len(others), len(set(others))),
-        reference.objection,
-        evidence.thresholds,
-    )
-    return AucChange(before=intervals[0], after=intervals[1]), reference, finding
+    return Judged(report, attacked.reference if attacked else None, impact)
 
 
 def _damage(
@@ -184,7 +132,7 @@ def _sample_share(
     exact = Interval(low=share, value=share, high=share)
     if share >= evidence.thresholds.retain_kept:
         return exact
-    return kept_interval(_clusters(instances, rows), measure, comparison.confidence) or exact
+    return kept_interval(clusters(instances, rows), measure, comparison.confidence) or exact
 
 
 def _kept(
@@ -200,11 +148,3 @@ def _kept(
 def _change(before: Scores, after: Scores, column: int) -> Change | None:
     first, second = before[column], after[column]
     return None if first is None or second is None else Change(before=first, after=second)
-
-
-def _pick(values: Sequence[str | None], chosen: Tensor) -> list[str | None]:
-    return [values[row] for row in chosen.nonzero().squeeze(1).tolist()]
-
-
-def _clusters(instances: InstanceSet, rows: Tensor) -> list[str]:
-    return [cluster_of(instances.ids[row], instances.subjects[row]) for row in rows.tolist()]

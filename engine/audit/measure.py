@@ -1,5 +1,6 @@
 """Everything that an audit measures on one network, in two passes over the data."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from engine.workload import InstanceSet, Workload
 
 Scores = list[float | None]
 """One a task; None where there is no labelled instance."""
+
+_EARLIER = 200
+"""Cells of earlier requests looked at again, a task."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,22 @@ class Evidence:
     requests: Sequence[ForgottenCells]
     thresholds: Thresholds
     device: torch.device
+    earlier: Tensor | None = None
+    """bool [N, T]: the cells that requests before have had forgotten; None if there are none."""
+    seed: int = 0
+    """Of networks that an audit trains itself."""
+
+    def earlier_sample(self) -> Tensor:
+        """Bool [N, T]: of each task's earlier cells at most 200, drawn by the hash of their ids."""
+        chosen = torch.zeros_like(self.retain)
+        if self.earlier is None:
+            return chosen
+        ids = self.train.ids
+        for column in range(chosen.shape[1]):
+            rows = self.earlier[:, column].nonzero().squeeze(1).tolist()
+            rows.sort(key=lambda row: hashlib.sha256(ids[row].encode()).digest())
+            chosen[rows[:_EARLIER], column] = True
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,7 @@ class Measured:
     retain: Scores
     validation: Scores
     forget_losses: Tensor
-    """[N, T], NaN outside the forgotten cells."""
+    """[N, T], NaN outside the forgotten cells and the sample of those forgotten earlier."""
     judging_losses: Tensor
     """[M, T], NaN where there is no label."""
 
@@ -70,6 +90,7 @@ def measure(evidence: Evidence, model: nn.Module) -> Measured:
     held_out = evidence.judging.supervision
     (validation,) = evaluation.metrics(workload, model, evidence.judging, [held_out], device)
     forgotten = torch.stack([request.cells for request in evidence.requests]).any(0)
+    forgotten |= evidence.earlier_sample()
     return Measured(
         model=model,
         forget=forget,

@@ -24,25 +24,53 @@ class Sample:
     """Independent ones among them: an instance without a subject is a cluster of its own."""
 
 
+@dataclass(frozen=True)
+class Attack:
+    """How well an attack tells a cell's forgotten from the held-out instances."""
+
+    name: str
+    interval: Interval
+    """Of its AUC, at the cell's share of the confidence."""
+    bounds: Interval
+    """The AUC between one-sided bounds, each at the thresholds' confidence."""
+    tpr: float
+    """The share of the forgotten caught at 1 % false alarms."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The AUCs of a version that has forgotten: from `low` to `high`."""
+
+    low: float = 0.5
+    high: float = 0.5
+
+
 def membership(
-    interval: Interval,
-    tpr: float,
+    attack: Attack,
     forgotten: Sample,
     reference: Sample,
     objection: str | None,
     thresholds: Thresholds,
+    expected: Expected,
+    excuse: str | None = None,
 ) -> Finding:
-    """Whether the `forgotten` instances can be told from the `reference` held-out ones by loss.
+    """Whether the `forgotten` instances can be told from the `reference` held-out ones.
 
-    `objection` says why the reference is unfair, if it is. Fails only where the whole interval lies
-    beyond the margin on one side: above, the instances are remembered; below, they are forgotten so
-    thoroughly that it gives them away. In a partial-task request the reference is the *unseen* one
-    all the same, although retraining would not quite reach it (the instances still teach the
-    network through other tasks): the stricter of the two honest choices.
+    `objection` says why the reference is unfair, if it is; `excuse` why an AUC above the band may
+    be what retraining would leave, if it may. Two bars, either side of what is `expected`:
+
+    - fails where the whole interval lies beyond the margin: above, the instances are remembered;
+      below, they are forgotten so thoroughly that it gives them away;
+    - passes where both one-sided bounds lie within the tolerance. An audit passes only if all its
+      cells do, so a version with one cell beyond the tolerance passes with a probability of at most
+      1 - confidence, however many cells there are (an intersection-union test: Berger,
+      Technometrics 24:295, 1982; of equivalence: Schuirmann 1987).
+
+    In between the samples are too small to decide.
     """
-    low, high = 0.5 - thresholds.auc_margin, 0.5 + thresholds.auc_margin
-    seen = f"membership AUC {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-    half_width = (interval.high - interval.low) / 2
+    interval, bounds = attack.interval, attack.bounds
+    low, high = expected.low - thresholds.auc_margin, expected.high + thresholds.auc_margin
+    seen = f"{attack.name} AUC {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
     if objection is not None:
         return Finding("inconclusive", f"{objection}; {seen}")
     if reference.instances < thresholds.min_reference:
@@ -51,32 +79,97 @@ def membership(
             f"only {reference.instances} held-out instances to compare with, of"
             f" {thresholds.min_reference} needed; {seen}",
         )
-    caught = f"{tpr:.0%} of the forgotten caught at 1 % false alarms"
+    caught = f"{attack.tpr:.0%} of the forgotten caught at 1 % false alarms"
+    if interval.low > high and excuse is not None:
+        return Finding("inconclusive", f"{seen} lies above {high:.2f}, but {excuse}")
     if interval.low > high:
         return Finding("fail", f"{seen} lies above {high:.2f}: still remembered; {caught}")
     if interval.high < low:
         return Finding("fail", f"{seen} lies below {low:.2f}: over-forgotten, a tell in itself")
-    if half_width > thresholds.max_auc_half_width:
-        wide = f"{seen} is wider than +-{thresholds.max_auc_half_width:.2f}"
-        ratio = (half_width / thresholds.max_auc_half_width) ** 2
-        return Finding("inconclusive", f"{wide}: {_too_few(forgotten, reference, ratio)}")
+    least, most = expected.low - thresholds.auc_tolerance, expected.high + thresholds.auc_tolerance
+    if bounds.low < least or bounds.high > most:
+        open_ = f"{seen} does not rule out an AUC beyond {least:.2f} to {most:.2f}"
+        missing = _too_few(forgotten, reference, _ratio(attack, thresholds, expected))
+        return Finding("inconclusive", f"{open_}: {missing}")
     return Finding("pass", f"{seen} reaches {low:.2f} to {high:.2f}; {caught}")
 
 
+def _ratio(attack: Attack, thresholds: Thresholds, expected: Expected) -> float:
+    """How many times smaller the variance has to be for this estimate to decide."""
+    value = attack.interval.value
+    off = max(0.0, value - expected.high, expected.low - value)
+    ratios = []
+    for interval, room in (
+        (attack.bounds, thresholds.auc_tolerance - off),
+        (attack.interval, off - thresholds.auc_margin),
+    ):
+        if room > 0:
+            half = max(interval.high - value, value - interval.low)
+            ratios.append((half / room) ** 2)
+    return max(1.0, min(ratios, default=4.0))
+
+
 def _too_few(forgotten: Sample, reference: Sample, ratio: float) -> str:
-    """What is missing where the variance should be `ratio` times smaller."""
-    smaller = min(forgotten.clusters, reference.clusters)
-    if smaller in (forgotten.instances, reference.instances):
-        needed = math.ceil(forgotten.instances * ratio)
+    """What is missing where the variance, about (1/n + 1/m) / 12, should be smaller by `ratio`."""
+    n, m = forgotten.clusters, reference.clusters
+    if n < forgotten.instances or m < reference.instances:
         return (
-            f"{forgotten.instances} forgotten instances are too few to decide, about {needed} would"
-            " do"
+            f"instances of one subject count once, and {n} forgotten against {m} held-out subjects"
+            f" are too few to decide, about {math.ceil(min(n, m) * ratio)} on either side would do"
+        )
+    rest = (1 / n + 1 / m) / ratio - 1 / m
+    if rest * 10 * n >= 1:
+        return (
+            f"{n} forgotten instances are too few to decide, about {math.ceil(1 / rest)} would do"
         )
     return (
-        f"instances of one subject count once, and {forgotten.clusters} forgotten against"
-        f" {reference.clusters} held-out subjects are too few to decide, about"
-        f" {math.ceil(smaller * ratio)} on either side would do"
+        f"{n} forgotten against {m} held-out instances are too few to decide, about"
+        f" {math.ceil(n * ratio)} against {math.ceil(m * ratio)} would do"
     )
+
+
+def relearning(before: Interval, after: Interval, pace: str, thresholds: Thresholds) -> Finding:
+    """Whether a few training steps bring the forgotten instances back sooner than held-out ones.
+
+    Both AUCs are of the probed instances, `before` and `after` the steps; `pace` has the losses.
+    Steps on both alike leave strangers alike, so memory that only lay hidden shows as an AUC that
+    rises. Fails where it rose by more than the margin and its whole interval is beyond the margin:
+    the probed are few, and a milder rise is told but decides nothing.
+    """
+    margin = thresholds.auc_margin
+    if after.low > 0.5 + margin and after.value - before.value > margin:
+        return Finding(
+            "fail",
+            f"a few training steps bring the forgotten back: their membership AUC rises from"
+            f" {before.value:.3f} to {after.value:.3f} [{after.low:.3f}, {after.high:.3f}]; {pace}",
+        )
+    return Finding("pass", pace)
+
+
+def earlier(
+    before: Interval,
+    now: Interval,
+    objection: str | None,
+    reference: Sample,
+    thresholds: Thresholds,
+) -> Finding:
+    """Whether cells that requests before had forgotten have come back.
+
+    Fails where the whole interval lies above the band and the AUC has grown by more than the margin
+    since the parent. Where it lay above it then already (instances that still teach other tasks may
+    stay there), this version is not to blame: `inconclusive`, which does not count.
+    """
+    high = 0.5 + thresholds.auc_margin
+    seen = f"membership AUC {before.value:.3f} -> {now.value:.3f} [{now.low:.3f}, {now.high:.3f}]"
+    if objection is not None:
+        return Finding("inconclusive", f"{objection}; {seen}")
+    if reference.instances < thresholds.min_reference:
+        return Finding("inconclusive", f"too few held-out instances to compare with; {seen}")
+    if now.low <= high:
+        return Finding("pass", f"{seen} reaches {high:.2f}")
+    if now.value - before.value > thresholds.auc_margin:
+        return Finding("fail", f"{seen} lies above {high:.2f}: they have come back")
+    return Finding("inconclusive", f"{seen} lies above {high:.2f}, as it did in the parent")
 
 
 def kept(where: str, interval: Interval, thresholds: Thresholds) -> Finding:

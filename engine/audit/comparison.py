@@ -1,0 +1,24 @@
+"""Two networks on the same evidence, with what else an audit may have trained to compare them."""
+
+from dataclasses import dataclass
+
+from engine.audit.measure import Evidence, Measured
+from engine.audit.relearn import Probe
+from engine.audit.shadow import Shadows
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A version and its parent."""
+
+    evidence: Evidence
+    before: Measured
+    after: Measured
+    confidence: float
+    """Of the intervals of one cell."""
+    identical: bool
+    """Whether the weights are the same, byte for byte."""
+    probe: Probe | None = None
+    """How the version relearns; None where it was not probed."""
+    shadows: Shadows | None = None
+    """Networks that never saw the forgotten cells; None where policy pays for none."""
