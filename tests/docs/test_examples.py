@@ -25,6 +25,7 @@ STORIES = {
     "tutorial": ["tutorial.md", "how-to/verify-a-receipt.md", "reference/client.md"],
     "your own data": ["how-to/your-own-data.md"],
     "workload": ["how-to/workload.md"],
+    "method": ["how-to/write-a-method.md"],
     "backup": ["how-to/backup.md"],
 }
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -119,6 +120,12 @@ def _run_bash(block: Block, folder: Path) -> None:
 def _run_python(block: Block, names: dict[str, Any]) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(block.code, block.page, "exec"), names)
+
+
+def test_the_workload_of_ones_own_takes_under_forty_lines() -> None:
+    (code,) = [b.code for b in _blocks("how-to/workload.md") if b.title and b.title.endswith(".py")]
+    assert "nn.Module" in code
+    assert len([line for line in code.splitlines() if line.strip()]) < 40
 
 
 def test_every_block_is_run_or_known_to_be_shown_only() -> None:
