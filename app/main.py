@@ -22,7 +22,9 @@ from app.routes import (
     ledger,
     manifest,
     models,
+    receipts,
     request_verbs,
+    subjects,
     versions,
 )
 from app.settings import Settings, get_settings
@@ -38,6 +40,8 @@ ROUTERS: list[APIRouter] = [
     health.router,
     deletion_requests.router,
     request_verbs.router,
+    receipts.router,
+    subjects.router,
     jobs.router,
     events.router,
     console.router,

@@ -132,6 +132,18 @@ class CellAudit(Answer):
     reason: str
 
 
+class EarlierAudit(Answer):
+    """Whether a task's cells that requests before had forgotten are still forgotten."""
+
+    task: str
+    instances: int
+    """How many were looked at."""
+    auc: AucChange
+    verdict: str
+    """Only `fail`, that they have come back, counts for the whole audit."""
+    reason: str
+
+
 class AuditReport(Answer):
     """All cells of a version, and the verdict over them."""
 
@@ -141,6 +153,7 @@ class AuditReport(Answer):
     uis_after: float
     reference: str
     notes: tuple[str, ...] = ()
+    earlier: tuple[EarlierAudit, ...] = ()
 
 
 class VersionAudit(Answer):
@@ -349,6 +362,25 @@ class WhoAmI(Answer):
     tenant: str
     principal: str
     scopes: tuple[str, ...]
+
+
+class ErasedSubject(Answer):
+    """What stands in the place of a subject's id."""
+
+    pseudonym: str
+    instances: int
+    requests: int
+
+
+class CellOpening(Answer):
+    """What shows that a cell is among those that a receipt commits to."""
+
+    instance: str
+    task: str
+    key: str
+    index: int
+    size: int
+    path: tuple[str, ...]
 
 
 class HeadSignature(Answer):

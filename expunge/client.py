@@ -18,6 +18,7 @@ from expunge.resources.keys import Keys
 from expunge.resources.ledger import Ledger
 from expunge.resources.models import Models
 from expunge.resources.requests import Requests
+from expunge.resources.subjects import Subjects
 from expunge.resources.versions import Versions
 from expunge.transport import Transport
 
@@ -45,6 +46,7 @@ class Client:
         self.jobs = Jobs(self._transport)
         self.keys = Keys(self._transport)
         self.ledger = Ledger(self._transport)
+        self.subjects = Subjects(self._transport)
         self.health = Health(self._transport)
 
     def __enter__(self) -> Self:

@@ -18,12 +18,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from expunge import dsse
+from expunge.answers import CellOpening
+from expunge.canonical import canonical_json
 from expunge.errors import DigestMismatch, ExpungeError, ReceiptInvalid, Unreachable
 from expunge.transfers import sha256_of
+from expunge.tree import cell_hash, verify_inclusion
 
 Keys = Mapping[str, Ed25519PublicKey]
 
 _URL_TIMEOUT: Final = 15.0
+_HASH_BYTES: Final = 32
 
 
 class _Part(BaseModel):
@@ -53,6 +57,9 @@ class AskedFor(_Part):
     scope: str
     tasks: tuple[str, ...]
     instance_count: int
+    cells_count: int = 0
+    cells_digest: str = ""
+    """Root of the salted hash tree over the (instance, task) cells."""
 
 
 class Measured(_Part):
@@ -111,6 +118,35 @@ def verify_receipt(receipt: bytes, keys: Keys, weights: Path | None = None) -> V
     return VerifiedReceipt(key_id, statement, _subject_of(statement, weights) if weights else None)
 
 
+def verify_cell(statement: Statement, opening: CellOpening) -> None:
+    """Raise ReceiptInvalid unless the opened cell is among those that the receipt commits to."""
+    asked = statement.predicate.request
+    cell = f"({opening.instance!r}, {opening.task!r})"
+    if opening.size != asked.cells_count:
+        raise ReceiptInvalid(
+            f"the opening is for {opening.size} cells, the receipt for {asked.cells_count}"
+        )
+    content = canonical_json([opening.instance, opening.task])
+    try:
+        verify_inclusion(
+            cell_hash(_hash_bytes(opening.key), content),
+            opening.index,
+            opening.size,
+            [_hash_bytes(step) for step in opening.path],
+            _hash_bytes(asked.cells_digest),
+        )
+    except ValueError as error:
+        raise ReceiptInvalid(f"the cell {cell} is not of the receipt: {error}") from None
+
+
+def read_opening(content: bytes) -> CellOpening:
+    """An opening as `client.requests.open_cell` gave it; raises ReceiptInvalid for another."""
+    try:
+        return CellOpening.model_validate_json(content)
+    except ValidationError:
+        raise ReceiptInvalid("the file holds no opening of a cell") from None
+
+
 def load_keys(source: str) -> Keys:
     """Public keys from a JWKS file, the URL of one, a PEM file, or a pinned key itself.
 
@@ -138,6 +174,13 @@ def load_keys(source: str) -> Keys:
     if not keys:
         raise ExpungeError(f"{source} holds no Ed25519 key")
     return keys
+
+
+def _hash_bytes(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if len(raw) != _HASH_BYTES:
+        raise ValueError(f"{text!r:.80} is no hash")
+    return raw
 
 
 def _keys_of_file(content: bytes) -> Keys:

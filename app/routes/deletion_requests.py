@@ -13,12 +13,9 @@ from app.auth import Principal, Scope
 from app.db import Database
 from app.http import DatabaseDep, OperationDep, ReadSession, answer, requires
 from app.pagination import Items, PageDep, link_next
-from app.problems import Problem
 from app.schemas.deletion_requests import DeletionRequestView, NewDeletionRequest, Preview
 from app.schemas.fields import Instant, Text
-from app.schemas.receipts import Envelope
 from app.services import intake, request_views
-from app.services.evidence import receipt_of
 from app.services.lookup import owned
 from app.shutdown import stopping
 from app.states import FINISHED_REQUEST, RequestState
@@ -129,29 +126,6 @@ async def get(
     if str(revision) in known:
         return Response(status_code=304, headers={"ETag": f'"{revision}"'})
     return await run_in_threadpool(_seen, database, tenant, request_id)
-
-
-@router.get("/{request_id}/receipt", response_model=Envelope)
-def receipt(
-    request_id: Text,
-    caller: Caller,
-    session: ReadSession,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Response:
-    """The signed statement of what was done: a DSSE envelope, byte for byte as it was signed."""
-    request = owned(session, caller.tenant_id, DeletionRequest, request_id)
-    row = receipt_of(session, request.id)
-    if row is None:
-        raise Problem(
-            404,
-            "no-receipt",
-            f"request {request.id} is {request.state} and has no receipt",
-            state=request.state,
-        )
-    etag = f'"{row.id}"'
-    if row.id in _revisions(if_none_match):
-        return Response(status_code=304, headers={"ETag": etag})
-    return Response(row.envelope, media_type="application/json", headers={"ETag": etag})
 
 
 def as_seen(

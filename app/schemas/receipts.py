@@ -4,10 +4,11 @@ https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from app.schemas.fields import Text
 from engine.spec import CellAudit, Verdict
 
 PREDICATE_TYPE = "https://expunge.dev/receipt/v1"
@@ -117,3 +118,48 @@ class Envelope(_Strict):
     payload: str
     payload_type: str = Field(alias="payloadType")
     signatures: tuple[Signature, ...]
+
+
+class NamedCell(BaseModel):
+    """The cell to be opened."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"instance": "img-0007", "task": "garments"}]},
+    )
+
+    instance: Annotated[Text, Field(min_length=1, max_length=512)]
+    task: Annotated[Text, Field(min_length=1, max_length=100)]
+
+
+class CellOpening(BaseModel):
+    """What leads from one cell to the receipt's `cells_digest`.
+
+    The leaf is sha256 of 0x00, `key`, and `[instance, task]` as JSON without white space; the path
+    is that of RFC 9162, section 2.1.3.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "instance": "img-0007",
+                    "task": "garments",
+                    "key": "9f86d081884c7d65" * 4,
+                    "index": 0,
+                    "size": 2,
+                    "path": ["4bf5122f344554c5" * 4],
+                }
+            ]
+        }
+    )
+
+    instance: str
+    task: str
+    key: str
+    """Opens this cell and no other; in hex."""
+    index: int
+    size: int
+    """Of the tree: the receipt's `cells_count`."""
+    path: list[str]
+    """Hex hashes from the leaf's sibling up to the root's child."""

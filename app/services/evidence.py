@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from app import ledger
 from app.db import database_now
 from app.ids import new_id
-from app.merkle import cells_root
+from app.merkle import cell_key, cell_leaves, cells_root, inclusion_path, merkle_root
+from app.problems import Problem
 from app.schemas.models import Policy
 from app.schemas.receipts import (
+    CellOpening,
     Digest,
     ReceiptAudit,
     ReceiptPredicate,
@@ -110,6 +112,26 @@ def receipt_of(session: Session, request_id: str) -> Receipt | None:
     """A request's newest receipt; a retried request has one for each time it was carried out."""
     return session.scalar(
         select(Receipt).where(Receipt.request_id == request_id).order_by(Receipt.id.desc()).limit(1)
+    )
+
+
+def open_cell(
+    session: Session, request: DeletionRequest, receipt: Receipt, instance: str, task: str
+) -> CellOpening:
+    """What shows that a cell is in the receipt; 404 for one that is not."""
+    cells = sorted({(one.instance_id, name) for one, name in cells_of(session, request)})
+    if (instance, task) not in cells:
+        raise Problem(404, "not-found", "the receipt commits to no such instance and task")
+    index = cells.index((instance, task))
+    leaves = cell_leaves(receipt.cells_salt, cells)
+    path = inclusion_path(index, len(cells), lambda begin, end: merkle_root(leaves[begin:end]))
+    return CellOpening(
+        instance=instance,
+        task=task,
+        key=cell_key(receipt.cells_salt, instance, task).hex(),
+        index=index,
+        size=len(cells),
+        path=[step.hex() for step in path],
     )
 
 

@@ -7,7 +7,7 @@ import typer
 
 from expunge.cli.context import AsJson, place_of
 from expunge.cli.output import print_json
-from expunge.verify import load_keys, verify_receipt
+from expunge.verify import load_keys, read_opening, verify_cell, verify_receipt
 
 app = typer.Typer(no_args_is_help=True, help="Signed statements of what was done.")
 
@@ -32,12 +32,23 @@ def verify(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Must be what the receipt is about."),
     ] = None,
+    cell: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="An opening, from `expunge requests open`: must be of the receipt.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt's signature and form; offline with --jwks FILE."""
     keys = jwks or place_of(context).resolve()[0].rstrip("/") + "/.well-known/jwks.json"
     found = verify_receipt(file.read_bytes(), load_keys(keys), weights)
     statement = found.statement
+    opening = read_opening(cell.read_bytes()) if cell else None
+    if opening is not None:
+        verify_cell(statement, opening)
     if as_json:
         plain = statement.model_dump(mode="json", by_alias=True)
         print_json({"key_id": found.key_id, "weights": found.weights, "statement": plain})
@@ -51,5 +62,7 @@ def verify(
     typer.echo(f"  audit: {statement.predicate.audit.verdict}")
     for subject in statement.subject:
         typer.echo(f"  weights {subject.name}: sha256 {subject.digest.sha256}")
+    if opening is not None:
+        typer.echo(f"  it covers {opening.task!r} of the instance {opening.instance!r}")
     if found.weights:
         typer.echo(f"  {weights} is {found.weights}")

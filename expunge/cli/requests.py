@@ -13,7 +13,7 @@ from expunge.cli.follow import follow
 from expunge.cli.output import console, print_json, show, show_list
 from expunge.cli.tables import audit_table
 from expunge.errors import ExpungeError
-from expunge.resources.requests import OnUnknown
+from expunge.resources.requests import OnUnknown, ReceiptForm
 
 app = typer.Typer(no_args_is_help=True, help="Deletion requests: what is to be forgotten.")
 
@@ -201,15 +201,36 @@ def receipt(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write. Default: print it.")
     ] = None,
+    form: Annotated[
+        ReceiptForm,
+        typer.Option(help="json is what was signed; html and pdf tell it in plain words."),
+    ] = "json",
 ) -> None:
     """Fetch the signed receipt; check it with `expunge receipts verify`."""
     with connect(context) as client:
-        envelope = client.requests.receipt(request)
+        found = client.requests.receipt(request, form)
     if out is None:
-        typer.echo(envelope)
+        typer.echo(found)
     else:
-        out.write_bytes(envelope)
+        out.write_bytes(found)
         typer.echo(f"written to {out}")
+
+
+@app.command("open")
+def open_(
+    context: typer.Context,
+    request: RequestArgument,
+    instance: Annotated[str, typer.Argument(help="Its id.")],
+    task: Annotated[str, typer.Argument(help="Its name.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path(
+        "opening.json"
+    ),
+) -> None:
+    """Fetch what shows that the receipt covers one task of one instance, and of no other."""
+    with connect(context) as client:
+        opening = client.requests.open_cell(request, instance, task)
+    out.write_text(opening.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    typer.echo(f"written to {out}: check it with `expunge receipts verify --cell`")
 
 
 @app.command("events")

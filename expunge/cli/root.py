@@ -19,6 +19,7 @@ from expunge.cli import (
     requests,
     service,
     signing_key,
+    subjects,
     versions,
 )
 from expunge.cli.context import Place
@@ -42,6 +43,7 @@ app.add_typer(requests.app, name="requests")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(subjects.app, name="subjects")
 app.add_typer(keys.app, name="keys")
 app.add_typer(signing_key.app, name="signing-key")
 app.add_typer(service.db, name="db")

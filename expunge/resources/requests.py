@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from expunge.answers import DeletionRequest, Event, Preview
+from expunge.answers import CellOpening, DeletionRequest, Event, Preview
 from expunge.errors import WaitTimeout
 from expunge.transport import Transport
 
@@ -15,6 +15,8 @@ _LONGEST_WAIT: Final = 30.0
 """Seconds for which one call asks the service to hold its answer."""
 
 OnUnknown = Literal["refuse", "skip"]
+ReceiptForm = Literal["json", "html", "pdf"]
+_FORMS: Final = {"json": "application/json", "html": "text/html", "pdf": "application/pdf"}
 
 
 class Requests:
@@ -152,9 +154,18 @@ class Requests:
         """Queue a request again that failed or was completed with exceptions."""
         return self._verb(request, "retry")
 
-    def receipt(self, request: str) -> bytes:
-        """The signed statement of what was done, byte for byte; see `expunge.verify`."""
-        return self._transport.send("GET", f"{_path(request)}/receipt").content
+    def receipt(self, request: str, form: ReceiptForm = "json") -> bytes:
+        """The signed statement of what was done, byte for byte; see `expunge.verify`.
+
+        As `html` or `pdf` it is told in plain words, for people.
+        """
+        headers = {"Accept": _FORMS[form]}
+        return self._transport.send("GET", f"{_path(request)}/receipt", headers=headers).content
+
+    def open_cell(self, request: str, instance: str, task: str) -> CellOpening:
+        """What shows that the receipt covers one task of one instance; see `verify_cell`."""
+        body = {"instance": instance, "task": task}
+        return self._transport.post(f"{_path(request)}/receipt/openings", CellOpening, body)
 
     def events(self, request: str, limit: int | None = None) -> Iterator[Event]:
         """The ledger's events about a request."""
