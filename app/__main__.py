@@ -1,13 +1,14 @@
-"""The service's own commands: `python -m app db|keys|openapi|check`."""
+"""The service's own commands: `python -m app db|keys|versions|openapi|check`."""
 
 import json
 from typing import Annotated
 
 import typer
+from alembic.util import CommandError
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from app import ledger, migrate
+from app import ledger, migrate, version_commands
 from app.auth import KeyHasher, Scope, create_key
 from app.db import Database
 from app.services import adoption, checkup, signing_keys
@@ -22,6 +23,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(db, name="db")
 signing_key = typer.Typer(no_args_is_help=True, help="The key that signs.")
 app.add_typer(keys, name="keys")
+app.add_typer(version_commands.app, name="versions")
 app.add_typer(signing_key, name="signing-key")
 
 
@@ -41,7 +43,10 @@ def upgrade(revision: Annotated[str, typer.Argument()] = "head") -> None:
 def downgrade(revision: Annotated[str, typer.Argument(help="`base` removes all tables")]) -> None:
     """Take the schema back to a revision."""
     database = _database()
-    migrate.downgrade(database, revision)
+    try:
+        migrate.downgrade(database, revision)
+    except CommandError as error:  # an unknown revision, or data that it has no place for
+        raise _failure(str(error)) from None
     typer.echo(f"the schema is at revision {migrate.current(database)}")
 
 

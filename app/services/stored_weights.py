@@ -236,19 +236,6 @@ class StoredWeights:
         return written.path
 
 
-def rebase_children(session: Session, weights: StoredWeights, version: Version) -> int:
-    """Store whole whatever rests on the version's file, so that this may go; how many there were.
-
-    Call it in the transaction that gives the file up, and delete nothing before that has ended.
-    """
-    children = session.scalars(select(Version).where(Version.base_version_id == version.id)).all()
-    for child in children:
-        weights.make_whole(recipe_of(session, child))
-        child.base_version_id = child.delta_sha256 = child.delta_size = None
-    session.flush()
-    return len(children)
-
-
 def _named(version: Version) -> str:
     return f"version {version.number}"
 

@@ -6,6 +6,7 @@ Revises: 0002
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 
 revision = "0003"
 down_revision = "0002"
@@ -26,7 +27,7 @@ def downgrade() -> None:
     deltas = sa.text("SELECT count(*) FROM versions WHERE base_version_id IS NOT NULL")
     count = op.get_bind().scalar(deltas)
     if count:
-        raise RuntimeError(
+        raise CommandError(
             f"{count} versions are stored as deltas, which the older schema does not know:"
             " store them whole first (python -m app versions store-whole)"
         )

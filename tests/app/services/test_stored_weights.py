@@ -16,7 +16,6 @@ from app.services.stored_weights import (
     Recipe,
     StoredWeights,
     chain_lengths,
-    rebase_children,
     recipe_of,
 )
 from app.tables import Version
@@ -230,18 +229,3 @@ def test_long_or_heavy_chains_get_no_further_delta(chain: Chain) -> None:
     assert one.room_for_delta(0.8, 1) == 0
     assert sum(delta.size for delta in three.deltas) > size
     assert three.room_for_delta(0.8, 8) == 0
-
-
-def test_what_rests_on_a_file_is_stored_whole_before_the_file_goes(chain: Chain) -> None:
-    parts = chain.parts
-    with parts.database.write() as session, session.begin():
-        assert rebase_children(session, parts.weights, session.get_one(Version, chain.ids[1])) == 1
-    parts.weights.forget(chain.recipe(1).sha256)
-    parts.weights.forget(chain.stored(1).name)
-    chain.empty_cache()
-    assert chain.recipe(2).deltas == ()
-    for place in (0, 2, 3):
-        assert chain.read(place) == chain.files[place]
-    with parts.database.read() as session:
-        lengths = chain_lengths(session, chain.ids)
-    assert [lengths[version] for version in chain.ids] == [0, 1, 0, 1]

@@ -1,0 +1,138 @@
+"""A version's file goes, and nothing that rested on it is lost."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+
+from app import ledger_check
+from app.http import Parts
+from app.problems import Conflict
+from app.services.retention import purge, store_whole
+from app.services.stored_weights import DamagedWeights, chain_lengths, recipe_of
+from app.states import IllegalTransition, JobState, VersionState
+from app.tables import DEFAULT_TENANT, Alias, Job, LedgerEvent, Version
+from delta_chain import add_children, add_root, chain_of_files
+from running_service import Registered
+
+FILES = chain_of_files(4)
+Change = Callable[[Version], None]
+
+
+@pytest.fixture
+def ids(parts: Parts, model: Registered) -> list[str]:
+    """A superseded whole version and three descendants, each a delta of the one before."""
+    with parts.database.write() as session, session.begin():
+        first = session.get_one(Version, model.version_id)
+        root = add_root(session, parts.weights, first, FILES[0])
+        line = [root, *add_children(session, parts.weights, root, FILES[1:])]
+        for version in line[:-1]:
+            version.state = VersionState.SUPERSEDED
+        return [version.id for version in line]
+
+
+def purged(parts: Parts, version_id: str) -> None:
+    with parts.database.write() as session, session.begin():
+        digests = purge(session, parts.weights, session.get_one(Version, version_id), "test")
+    for digest in digests:
+        parts.weights.forget(digest)
+
+
+def content(parts: Parts, version_id: str) -> bytes:
+    for file in parts.settings.restored_cache.glob("[0-9a-f]" * 64):
+        file.unlink()
+    with parts.database.read() as session:
+        recipe = recipe_of(session, session.get_one(Version, version_id))
+    with parts.weights.open(recipe) as stream:
+        return stream.read()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_rests_on_a_purged_version_is_stored_whole_first(
+    parts: Parts, ids: list[str], place: int
+) -> None:
+    purged(parts, ids[place])
+    for other in {0, 1, 2, 3} - {place}:
+        assert content(parts, ids[other]) == FILES[other]
+    with parts.database.read() as session:
+        gone = session.get_one(Version, ids[place])
+        lengths = chain_lengths(session, ids)
+        kinds = session.scalars(select(LedgerEvent.kind).order_by(LedgerEvent.seq)).all()
+        assert ledger_check.verify(session, DEFAULT_TENANT) is None
+    assert gone.state == VersionState.PURGED
+    assert not parts.storage.exists(gone.delta_sha256 or gone.weights_sha256)
+    expected = {0: [0, 0, 1, 2], 1: [0, 1, 0, 1]}
+    assert [lengths[version] for version in ids] == expected[place]
+    assert kinds[-2:] == ["version.stored_whole", "version.purged"]
+
+
+def test_a_purge_that_was_interrupted_is_finished_by_another(parts: Parts, ids: list[str]) -> None:
+    with parts.database.write() as session, session.begin():
+        version = session.get_one(Version, ids[0])
+        purge(session, parts.weights, version, "test")
+    assert parts.storage.exists(version.weights_sha256)
+    purged(parts, ids[0])
+    assert not parts.storage.exists(version.weights_sha256)
+
+
+def test_a_file_that_another_version_has_too_stays(parts: Parts, ids: list[str]) -> None:
+    with parts.database.write() as session, session.begin():
+        twin = add_root(session, parts.weights, session.get_one(Version, ids[0]), FILES[0]).id
+    purged(parts, ids[0])
+    assert content(parts, twin) == FILES[0]
+
+
+def test_a_version_in_service_or_under_an_alias_is_not_purged(
+    parts: Parts, model: Registered, ids: list[str]
+) -> None:
+    with pytest.raises(IllegalTransition, match="is verified and cannot become purged"):
+        purged(parts, ids[3])
+    with parts.database.write() as session, session.begin():
+        now = session.get_one(Version, ids[1]).created_at
+        alias = {"model_id": model.model_id, "name": "candidate", "moved_at": now}
+        session.add(Alias(version_id=ids[1], **alias))
+    with pytest.raises(Conflict, match="the alias 'candidate' names it"):
+        purged(parts, ids[1])
+    assert content(parts, ids[1]) == FILES[1]
+
+
+def test_a_version_that_a_job_starts_from_is_not_purged(
+    parts: Parts, model: Registered, ids: list[str]
+) -> None:
+    with parts.database.write() as session, session.begin():
+        now = session.get_one(Version, ids[1]).created_at
+        session.add(
+            Job(
+                id="job_1",
+                tenant_id=DEFAULT_TENANT,
+                model_id=model.model_id,
+                kind="unlearn",
+                state=JobState.RUNNING,
+                parent_version_id=ids[1],
+                not_before=now,
+                seed=0,
+                created_at=now,
+            )
+        )
+    with pytest.raises(Conflict, match="a running job starts from it"):
+        purged(parts, ids[1])
+
+
+def test_nothing_is_given_up_where_a_child_cannot_be_restored(parts: Parts, ids: list[str]) -> None:
+    with parts.database.read() as session:
+        delta = session.get_one(Version, ids[1]).delta_sha256
+    parts.weights.storage.delete(str(delta))
+    content_of_root = content(parts, ids[0])
+    with pytest.raises(DamagedWeights, match="the stored delta of version 3 is missing"):
+        purged(parts, ids[0])
+    assert content(parts, ids[0]) == content_of_root
+
+
+def test_a_version_can_be_stored_whole(parts: Parts, ids: list[str]) -> None:
+    with parts.database.write() as session, session.begin():
+        version = session.get_one(Version, ids[2])
+        delta = str(version.delta_sha256)
+        store_whole(session, parts.weights, version, "test")
+    parts.weights.forget(delta)
+    assert parts.storage.path(version.weights_sha256).read_bytes() == FILES[2]
+    assert content(parts, ids[3]) == FILES[3]
