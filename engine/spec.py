@@ -185,10 +185,6 @@ class CellAudit(_Strict):
     auc: AucChange | None
     verdict: Verdict
     reason: str
-    forget_interval: Interval | None = None
-    """Of the metric at the new version on the request's instances, like the next on held-out ones.
-    None where too few are labelled to say."""
-    validation_interval: Interval | None = None
     relearning: Relearning | None = None
     """None where nothing was to be forgotten, like what follows."""
     likelihood_ratio: AucChange | None = None

@@ -167,11 +167,13 @@ def _complete(
     ]
     if not promoted and not exceptions:
         verdict = result.audit.verdict
-        reason = f"its cells passed, but version {version.number} is not in service: " + (
-            "the alias was moved while the job ran"
-            if verdict == "pass"
-            else f"the verdict over all requests of the job is {verdict!r}"
-        )
+        why = f"the verdict over all requests of the job is {verdict!r}"
+        come_back = [found.task for found in result.audit.earlier if found.verdict == "fail"]
+        if verdict == "pass":
+            why = "the alias was moved while the job ran"
+        elif come_back:
+            why = f"what earlier requests had forgotten came back for: {', '.join(come_back)}"
+        reason = f"its cells passed, but version {version.number} is not in service: {why}"
         exceptions = [
             {"task": task, "verdict": verdict, "reason": reason} for task in request.tasks
         ]
