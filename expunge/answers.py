@@ -74,6 +74,15 @@ class Weights(Answer):
     href: str
 
 
+class Stored(Answer):
+    """How a version's file is kept: whole (`full`), or as a `delta` from its base's."""
+
+    kind: str
+    size: int
+    base: str | None = None
+    chain_length: int = 0
+
+
 class Version(Answer):
     """Immutable weights."""
 
@@ -86,6 +95,7 @@ class Version(Answer):
     method: str | None = None
     verdict: str | None = None
     weights: Weights
+    stored: Stored | None = None
     training_seconds: float | None = None
     job: str | None = None
     aliases: tuple[str, ...] = ()
@@ -310,6 +320,8 @@ class Job(Answer):
     kind: str
     state: str
     method: str | None = None
+    fallback_of: str | None = None
+    """The job whose version did not pass its audit, so that this one tried another method."""
     parent_version: str | None = None
     version: str | None = None
     requests: tuple[str, ...] = ()
