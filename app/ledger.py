@@ -10,24 +10,16 @@ import hashlib
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import event, inspect, select
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from app import ledger_tree
-from app.coverage import (
-    NAMES_SUBJECTS,
-    ROWS,
-    SETS,
-    columns_of,
-    key_of,
-    tenant_of,
-    tenant_of_owner,
-)
+from app.coverage import NAMES_SUBJECTS, SETS, key_of, tenant_of, tenant_of_owner
 from app.db import database_now
+from app.noting import Changed, Told, pending_of, taken
 from app.pseudonyms import Pseudonyms
 from app.sealing import Seal, fingerprint, seal_of, set_seal, subjects_in
 from app.tables import Base, LedgerEvent, LedgerHead, LedgerSeal
@@ -36,7 +28,6 @@ from expunge.canonical import canonical_json
 GENESIS = "0" * 64
 UNTOLD = "rows.changed"
 """The event of a transaction that changed covered rows and told of nothing else."""
-_INFO = "ledger"
 
 
 def append(
@@ -52,8 +43,8 @@ def append(
     The head row stays locked until that transaction ends, so call this after the slow work.
     """
     _locked_head(session, tenant_id)
-    told = _Told(tenant_id, kind, entity_id, actor, dict(payload or {}))
-    _pending(session).told.append(told)
+    told = Told(tenant_id, kind, entity_id, actor, dict(payload or {}))
+    pending_of(session).told.append(told)
 
 
 def link(prev_hash: str, body: str) -> str:
@@ -82,41 +73,6 @@ def body_of(
     return canonical_json(told if rows is None else {**told, "rows": rows}).decode()
 
 
-@dataclass(frozen=True)
-class _Told:
-    tenant_id: str
-    kind: str
-    entity_id: str
-    actor: str
-    payload: dict[str, Any]
-
-
-@dataclass
-class _Changed:
-    row: Base
-    columns: set[str]
-    tenant_id: str | None = None
-    """Of a deleted row; that of a living one is looked up when the transaction commits."""
-    deleted: bool = False
-
-
-@dataclass
-class _Pending:
-    """What a transaction has told and changed so far."""
-
-    told: list[_Told] = field(default_factory=list)
-    rows: dict[tuple[type[Base], str], _Changed] = field(default_factory=dict)
-    sets: set[tuple[type[Base], str]] = field(default_factory=set)
-    marks: dict[SessionTransaction, int] = field(default_factory=dict)
-    """How much was told when each savepoint was set."""
-
-
-def _pending(session: Session) -> _Pending:
-    found = session.info.setdefault(_INFO, _Pending())
-    assert isinstance(found, _Pending)
-    return found
-
-
 def _locked_head(session: Session, tenant_id: str) -> LedgerHead:
     head = session.scalar(
         select(LedgerHead)
@@ -127,60 +83,6 @@ def _locked_head(session: Session, tenant_id: str) -> LedgerHead:
     if head is None:
         raise LookupError(f"tenant {tenant_id} has no ledger head")
     return head
-
-
-@event.listens_for(Session, "before_flush")
-def _note_rows(session: Session, *_: object) -> None:
-    """Remember which columns of covered rows this flush writes."""
-    for row in session.new:
-        if type(row) in SETS:
-            owner = SETS[type(row)]
-            _pending(session).sets.add((type(row), getattr(row, owner.column.key)))
-        elif type(row) in ROWS:
-            _changed(session, row).columns.update(columns_of(type(row)))
-    for row in session.dirty:
-        if type(row) in ROWS:
-            attributes = inspect(row).attrs
-            columns = {c for c in columns_of(type(row)) if attributes[c].history.has_changes()}
-            if columns:
-                _changed(session, row).columns |= columns
-    for row in session.deleted:
-        if type(row) in ROWS:
-            changed = _changed(session, row)
-            changed.deleted, changed.tenant_id = True, tenant_of(session, row)
-
-
-@event.listens_for(Session, "do_orm_execute")
-def _note_bulk_insert(state: ORMExecuteState) -> None:
-    """Remember whose sets a bulk INSERT writes to."""
-    mapper = state.bind_mapper
-    if not state.is_insert or mapper is None or mapper.class_ not in SETS:
-        return
-    owner = SETS[mapper.class_].column.key
-    given = state.parameters or {}
-    rows = [given] if isinstance(given, Mapping) else given
-    _pending(state.session).sets.update((mapper.class_, row[owner]) for row in rows)
-
-
-@event.listens_for(Session, "after_transaction_create")
-def _mark_savepoint(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.nested:
-        pending = _pending(session)
-        pending.marks[transaction] = len(pending.told)
-
-
-@event.listens_for(Session, "after_soft_rollback")
-def _untell(session: Session, transaction: SessionTransaction) -> None:
-    """What was told since a savepoint is untold with it."""
-    pending = _pending(session)
-    if transaction in pending.marks:
-        del pending.told[pending.marks[transaction] :]
-
-
-@event.listens_for(Session, "after_transaction_end")
-def _forget(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        session.info.pop(_INFO, None)
 
 
 @event.listens_for(Session, "before_commit")
@@ -195,11 +97,11 @@ def write(session: Session) -> None:
     Every commit does it; call it only to read events back in the transaction that tells them.
     """
     session.flush()
-    pending = session.info.pop(_INFO, _Pending())
-    told: dict[str, list[_Told]] = defaultdict(list)
+    pending = taken(session)
+    told: dict[str, list[Told]] = defaultdict(list)
     for one in pending.told:
         told[one.tenant_id].append(one)
-    rows: dict[str, list[_Changed]] = defaultdict(list)
+    rows: dict[str, list[Changed]] = defaultdict(list)
     for changed in pending.rows.values():
         if changed.deleted:
             tenant_id = changed.tenant_id
@@ -216,7 +118,7 @@ def write(session: Session) -> None:
     for tenant_id in sorted({*told, *rows, *sets}):
         head = _locked_head(session, tenant_id)
         sealed = _sealed(session, head, rows[tenant_id], sets[tenant_id])
-        untold = _Told(tenant_id, UNTOLD, tenant_id, "service", {})
+        untold = Told(tenant_id, UNTOLD, tenant_id, "service", {})
         _extend(session, head, told[tenant_id] or [untold], sealed)
     session.flush()
 
@@ -224,7 +126,7 @@ def write(session: Session) -> None:
 def seal_rows(session: Session, tenant_id: str, seals: Mapping[str, Seal], actor: str) -> None:
     """Seal rows that no transaction has sealed, in an event of their own, `rows.adopted`."""
     head = _locked_head(session, tenant_id)
-    told = _Told(tenant_id, "rows.adopted", tenant_id, actor, {"rows": len(seals)})
+    told = Told(tenant_id, "rows.adopted", tenant_id, actor, {"rows": len(seals)})
     _extend(session, head, [told], dict(seals))
 
 
@@ -235,15 +137,10 @@ def seal_key_of(head: LedgerHead) -> bytes:
     return head.seal_key
 
 
-def _changed(session: Session, row: Base) -> _Changed:
-    rows = _pending(session).rows
-    return rows.setdefault((type(row), key_of(row)), _Changed(row, set()))
-
-
 def _sealed(
     session: Session,
     head: LedgerHead,
-    rows: list[_Changed],
+    rows: list[Changed],
     sets: list[tuple[type[Base], str]],
 ) -> dict[str, Seal | None]:
     """Seals by `table/key`; None for a row that is gone."""
@@ -269,7 +166,7 @@ def _sealed(
 
 
 def _extend(
-    session: Session, head: LedgerHead, told: list[_Told], sealed: Mapping[str, Seal | None]
+    session: Session, head: LedgerHead, told: list[Told], sealed: Mapping[str, Seal | None]
 ) -> None:
     """Add events to the chain that `head` ends, and what seals the rows to the last of them."""
     at = _stamp(database_now(session))

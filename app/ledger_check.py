@@ -8,21 +8,19 @@ signed heads that others keep.
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any
 
-from sqlalchemy import Row, Select, select
-from sqlalchemy.orm import Session, class_mapper
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
 
-from app.coverage import NAMES_SUBJECTS, ROWS, SETS, columns_of, owners_of, rows_of
 from app.ledger import GENESIS, link
 from app.ledger_tree import LEVELS, TILE
 from app.merkle import merkle_root
-from app.pseudonyms import Pseudonyms, erased_name
-from app.sealing import Seal, fingerprint, seal_of, set_seal, subjects_in
-from app.tables import Base, LedgerEvent, LedgerHead, LedgerSeal, LedgerTile
+from app.row_check import sealed_now
+from app.sealing import Seal, fingerprint
+from app.tables import LedgerEvent, LedgerHead, LedgerSeal, LedgerTile
 from expunge.tree import leaf_hash
 
 _CHUNK = 1000
@@ -68,7 +66,7 @@ def unsealed(session: Session, tenant_id: str) -> dict[str, Seal]:
     found: dict[str, Seal] = {}
     if head.seal_key is None:
         return found
-    for one in _sealed_now(session, head, make=True):
+    for one in sealed_now(session, head, make=True):
         known = replay.sealed.get(one.name, {})
         fresh = {column: digest for column, digest in one.seal.items() if column not in known}
         if fresh or one.name not in replay.sealed:
@@ -199,26 +197,9 @@ def _event_fault(event: Row[int, str, str, str, str, str], seq: int, prev: str) 
     return None
 
 
-@dataclass(frozen=True)
-class _Now:
-    """A row as it is, sealed anew."""
-
-    table: str
-    key: str
-    seal: Seal
-    unreadable: Sequence[str] = ()
-    """Columns that hold something that is no value of their type."""
-    pseudonyms: Sequence[str] = ()
-    """Those that stand in the row for erased subjects."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.table}/{self.key}"
-
-
 def _row_faults(session: Session, head: LedgerHead, replay: _Replay) -> Iterator[str]:
     left = replay.sealed
-    for now in _sealed_now(session, head, make=False):
+    for now in sealed_now(session, head, make=False):
         known = left.pop(now.name, None)
         told = f"{now.table} {now.key}"
         if known is None:
@@ -242,86 +223,3 @@ def _row_faults(session: Session, head: LedgerHead, replay: _Replay) -> Iterator
         table, _, key = name.partition("/")
         if seal.get("count") != "0":
             yield f"{table} {key} is missing: the ledger sealed it"
-
-
-def _sealed_now(session: Session, head: LedgerHead, *, make: bool) -> Iterator[_Now]:
-    """Every covered row and set of the tenant, sealed as it is."""
-    key = head.seal_key or b""
-    pseudonyms = Pseudonyms(session, head.tenant_id, make=make)
-    for table in ROWS:
-        yield from _rows_now(session, head.tenant_id, key, table, pseudonyms)
-    for table in SETS:
-        for owner in session.scalars(owners_of(table, head.tenant_id)).all():
-            yield _set_now(session, key, table, owner, pseudonyms)
-
-
-def _set_now(
-    session: Session, key: bytes, table: type[Base], owner: str, pseudonyms: Pseudonyms
-) -> _Now:
-    try:
-        seal = set_seal(session, key, table, owner, pseudonyms)
-    except (ValueError, TypeError):
-        seal = {}
-    return _Now(table.__tablename__, owner, seal)
-
-
-def _rows_now(
-    session: Session, tenant_id: str, key: bytes, table: type[Base], pseudonyms: Pseudonyms
-) -> Iterator[_Now]:
-    names = [column.name for column in class_mapper(table).primary_key]
-    columns = columns_of(table)
-    found = _readable(session, table, tenant_id)
-    while some := list(islice(found, _CHUNK)):
-        for values, _ in some:
-            for column in columns:
-                if (table.__tablename__, column) in NAMES_SUBJECTS:
-                    pseudonyms.prepare(subjects_in(column, values.get(column)))
-        for values, unreadable in some:
-            row_key = "/".join(str(values[name]) for name in names)
-            held = {column: values[column] for column in columns if column in values}
-            subjects = [
-                name
-                for column, value in held.items()
-                if (table.__tablename__, column) in NAMES_SUBJECTS
-                for name in map(erased_name, subjects_in(column, value))
-                if name is not None
-            ]
-            seal = seal_of(key, table.__tablename__, row_key, held, pseudonyms)
-            yield _Now(table.__tablename__, row_key, seal, unreadable, subjects)
-
-
-def _readable(
-    session: Session, table: type[Base], tenant_id: str
-) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """The rows' values, and the columns whose value cannot be read as one of their type."""
-    keys = [column.name for column in class_mapper(table).primary_key]
-    rows = rows_of(table, tenant_id)
-    rows = rows.order_by(*(rows.selected_columns[key] for key in keys))
-    read = 0
-    try:
-        with session.execute(rows.execution_options(yield_per=_CHUNK)) as found:
-            for row in found.mappings():
-                read += 1
-                yield dict(row), []
-    except (ValueError, TypeError, LookupError):
-        for key in _keys(session, rows, keys)[read:]:
-            yield _piecemeal(session, rows, keys, key)
-
-
-def _keys(session: Session, rows: Select[Any], keys: list[str]) -> Sequence[Row[Any]]:
-    columns = [rows.selected_columns[key] for key in keys]
-    return session.execute(rows.with_only_columns(*columns)).all()
-
-
-def _piecemeal(
-    session: Session, rows: Select[Any], keys: list[str], key: Row[Any]
-) -> tuple[dict[str, Any], list[str]]:
-    one = rows.where(*(rows.selected_columns[k] == v for k, v in zip(keys, key, strict=True)))
-    values: dict[str, Any] = {}
-    unreadable: list[str] = []
-    for column in rows.selected_columns:
-        try:
-            values[column.name] = session.scalar(one.with_only_columns(column))
-        except (ValueError, TypeError, LookupError):
-            unreadable.append(column.name)
-    return values, unreadable

@@ -25,7 +25,6 @@ def render(told: Told) -> bytes:
     assert isinstance(font, TTFont)
     known = font.face.charToGlyph
     body = ParagraphStyle("body", fontName=_FONT, fontSize=9, leading=13, spaceAfter=4)
-    body.splitLongWords = 1
     small = ParagraphStyle("small", parent=body, fontSize=7, leading=9, spaceAfter=0)
     heading = ParagraphStyle(
         "heading", fontName=_BOLD, fontSize=11, leading=15, spaceBefore=9, spaceAfter=3

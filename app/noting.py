@@ -1,0 +1,123 @@
+"""What a transaction has told the ledger and which covered rows it has written, until it commits.
+
+SQLAlchemy says what it flushes; what is rolled back to a savepoint is untold. `app.ledger` writes
+it all down when the transaction commits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import event, inspect
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+
+from app.coverage import ROWS, SETS, columns_of, key_of, tenant_of
+from app.tables import Base
+
+_INFO = "ledger"
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event to be written."""
+
+    tenant_id: str
+    kind: str
+    entity_id: str
+    actor: str
+    payload: dict[str, Any]
+
+
+@dataclass
+class Changed:
+    """A covered row that was written, and which of its columns."""
+
+    row: Base
+    columns: set[str]
+    tenant_id: str | None = None
+    """Of a deleted row; that of a living one is looked up when the transaction commits."""
+    deleted: bool = False
+
+
+@dataclass
+class Pending:
+    """What a transaction has told and changed so far."""
+
+    told: list[Told] = field(default_factory=list)
+    rows: dict[tuple[type[Base], str], Changed] = field(default_factory=dict)
+    sets: set[tuple[type[Base], str]] = field(default_factory=set)
+    marks: dict[SessionTransaction, int] = field(default_factory=dict)
+    """How much was told when each savepoint was set."""
+
+
+def pending_of(session: Session) -> Pending:
+    """What the session's transaction has told and changed so far."""
+    found = session.info.setdefault(_INFO, Pending())
+    assert isinstance(found, Pending)
+    return found
+
+
+def taken(session: Session) -> Pending:
+    """The same, taken out: it is about to be written."""
+    found = pending_of(session)
+    session.info.pop(_INFO)
+    return found
+
+
+@event.listens_for(Session, "before_flush")
+def _note_rows(session: Session, *_: object) -> None:
+    """Remember which columns of covered rows this flush writes."""
+    for row in session.new:
+        if type(row) in SETS:
+            owner = SETS[type(row)]
+            pending_of(session).sets.add((type(row), getattr(row, owner.column.key)))
+        elif type(row) in ROWS:
+            _changed(session, row).columns.update(columns_of(type(row)))
+    for row in session.dirty:
+        if type(row) in ROWS:
+            attributes = inspect(row).attrs
+            columns = {c for c in columns_of(type(row)) if attributes[c].history.has_changes()}
+            if columns:
+                _changed(session, row).columns |= columns
+    for row in session.deleted:
+        if type(row) in ROWS:
+            changed = _changed(session, row)
+            changed.deleted, changed.tenant_id = True, tenant_of(session, row)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _note_bulk_insert(state: ORMExecuteState) -> None:
+    """Remember whose sets a bulk INSERT writes to."""
+    mapper = state.bind_mapper
+    if not state.is_insert or mapper is None or mapper.class_ not in SETS:
+        return
+    owner = SETS[mapper.class_].column.key
+    given = state.parameters or {}
+    rows = [given] if isinstance(given, Mapping) else given
+    pending_of(state.session).sets.update((mapper.class_, row[owner]) for row in rows)
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _mark_savepoint(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        pending = pending_of(session)
+        pending.marks[transaction] = len(pending.told)
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _untell(session: Session, transaction: SessionTransaction) -> None:
+    """What was told since a savepoint is untold with it."""
+    pending = pending_of(session)
+    if transaction in pending.marks:
+        del pending.told[pending.marks[transaction] :]
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _forget(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None:
+        session.info.pop(_INFO, None)
+
+
+def _changed(session: Session, row: Base) -> Changed:
+    rows = pending_of(session).rows
+    return rows.setdefault((type(row), key_of(row)), Changed(row, set()))
