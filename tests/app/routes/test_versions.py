@@ -100,6 +100,27 @@ def test_a_second_upload_is_another_root_that_is_not_in_service(client: httpx.Cl
     assert rest == {"items": [first], "next": None}
 
 
+@pytest.mark.usefixtures("model")
+def test_a_version_can_be_registered_as_trained_on_from_another(
+    service: Service, client: httpx.Client
+) -> None:
+    first = upload(client).json()
+    second = upload(client, weights_bytes(0.25), parent="production").json()
+    assert (second["parent"], second["root"]) == (first["id"], second["id"])
+    line = client.get(f"{PATH}/2/lineage").json()["items"]
+    assert [item["number"] for item in line] == [1, 2]
+    assert line[1]["stored"]["kind"] == "full"
+    unknown = upload(client, weights_bytes(0.75), parent="9")
+    assert unknown.status_code == 422
+    assert unknown.json()["errors"] == [
+        {"pointer": "#/parent", "detail": "there is no version of model 'street' '9'"}
+    ]
+    with service.database.write() as session, session.begin():
+        session.get_one(Version, second["id"]).state = "purged"
+    gone = upload(client, weights_bytes(0.75), parent="2")
+    assert gone.json()["errors"][0]["detail"] == "version 2 was purged"
+
+
 def test_an_upload_waits_for_the_description(service: Service, client: httpx.Client) -> None:
     with service.database.write() as session, session.begin():
         add_worker(session)
