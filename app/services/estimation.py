@@ -1,17 +1,17 @@
 """What a job would take: the planner's first guess, corrected by what earlier jobs took of theirs.
 
 Jobs of the same model tell best; where none has finished, those of models with the same workload;
-then any of the tenant's. Only jobs of the same method count. The correction is the median ratio,
-so that one run on a busy machine moves nothing.
+then any of the tenant's. Only jobs of the same method count, and of retrainings only the model's
+own. The correction is the median ratio, so that one run on a busy machine moves nothing.
 """
 
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import JsonValue
-from sqlalchemy import select, true
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.schemas.estimates import Estimate, Forecast
@@ -25,13 +25,12 @@ PAST_JOBS = 20
 """The newest, that an estimate learns from."""
 
 Circle = Literal["model", "workload", "any"]
-_CIRCLES: tuple[Circle, ...] = ("model", "workload", "any")
 
 
 def forecast(session: Session, model: Model, version: Version, load: JobLoad) -> Forecast:
     """The cost of a job of this size, and what the model's policy makes of it."""
     policy = Policy.model_validate(model.policy)
-    estimate = _estimate(session, model, policy, _training(session, model, version), load)
+    estimate = _estimate(session, model, policy, version, load)
     proposal = None
     if estimate.cheaper == "retrain" and policy.when_retraining_is_cheaper != "proceed":
         proposal = _proposal(estimate, chosen=policy.when_retraining_is_cheaper == "retrain")
@@ -48,12 +47,20 @@ def _proposal(estimate: Estimate, *, chosen: bool) -> str:
 
 
 def _estimate(
-    session: Session, model: Model, policy: Policy, training: Training, load: JobLoad
+    session: Session, model: Model, policy: Policy, version: Version, load: JobLoad
 ) -> Estimate:
-    ours = _guess(session, model, policy.method, policy.method_settings, training, load)
+    method = policy.method
+    own = _finished(session, Job.model_id == model.id, Job.method.in_({method, "retrain"}))
+    epochs = (model.description or {}).get("epochs") or _measured_epochs(own)
+    training = Training(epochs, version.training_seconds)
+    planned = effort(method, load, policy.method_settings, epochs)
+    ours = _own_guess(planned, _of(own, method), training, load)
+    if ours.prior is not None and not ours.jobs:
+        ours = _others_guess(session, model, method, ours)
     whole = ours
-    if policy.method != "retrain":
-        whole = _guess(session, model, "retrain", {}, training, load)
+    if method != "retrain":
+        retrained = _of(own, "retrain")
+        whole = _own_guess(effort("retrain", load, {}, epochs), retrained, training, load)
     retraining = whole.seconds
     if retraining is None and training.seconds is not None:
         retraining = training.seconds * load.retained / load.instances
@@ -65,10 +72,10 @@ def _estimate(
     elif ours.planned is not None and whole.planned is not None:
         share = ours.planned.time / whole.planned.time
     cheaper: Literal["unlearn", "retrain"] | None = None
-    if share is not None and policy.method != "retrain":
+    if share is not None and method != "retrain":
         cheaper = "retrain" if share > 1 else "unlearn"
     return Estimate(
-        method=policy.method,
+        method=method,
         seconds=ours.seconds,
         seconds_low=ours.low,
         seconds_high=ours.high,
@@ -85,10 +92,80 @@ def _estimate(
 
 
 @dataclass(frozen=True)
+class _Job:
+    """A finished job, as far as estimates learn from it."""
+
+    method: str
+    seconds: float
+    gradient_evaluations: int
+    training_seconds: float | None
+    load: JobLoad
+    settings: Mapping[str, JsonValue]
+    told_epochs: int | None
+
+    def planned(self, epochs: int | None) -> Effort | None:
+        """Its first guess, as it would be made today."""
+        return effort(self.method, self.load, self.settings, epochs)
+
+    def prior(self) -> float | None:
+        """That in seconds, at the pace of its own model's training."""
+        training = Training(self.told_epochs, self.training_seconds)
+        return prior_seconds(self.planned(self.told_epochs), self.load, training)
+
+    def evaluations_ratio(self, epochs: int | None) -> float | None:
+        """Gradient evaluations for one of the first guess."""
+        planned = self.planned(epochs)
+        if planned is None or not planned.gradient_evaluations:
+            return None
+        return self.gradient_evaluations / planned.gradient_evaluations
+
+
+def _finished(session: Session, *which: ColumnElement[bool]) -> list[_Job]:
+    """The newest finished jobs whose size was kept, newest first."""
+    rows = session.execute(
+        select(Job.method, Job.cost, Audit.settings, Model.description["epochs"].as_integer())
+        .join(Model, Model.id == Job.model_id)
+        .join(Audit, Audit.job_id == Job.id)
+        .where(Job.kind == "unlearn", Job.state == JobState.SUCCEEDED, *which)
+        .order_by(Job.id.desc())
+        .limit(2 * PAST_JOBS)  # of a model: of its method and of retrainings
+    )
+    return [
+        _Job(
+            method=method,
+            seconds=cost["seconds"],
+            gradient_evaluations=cost["gradient_evaluations"],
+            training_seconds=cost["training_seconds"],
+            load=JobLoad.model_validate(cost["load"]),
+            settings=settings,
+            told_epochs=epochs,
+        )
+        for method, cost, settings, epochs in rows
+        if cost and cost.get("load")
+    ]
+
+
+def _of(jobs: Sequence[_Job], method: str) -> list[_Job]:
+    return [job for job in jobs if job.method == method][:PAST_JOBS]
+
+
+def _measured_epochs(jobs: Sequence[_Job]) -> int | None:
+    """How often the model's retrainings passed the data, for a workload that does not tell."""
+    passes = [
+        job.gradient_evaluations / job.load.retained
+        for job in _of(jobs, "retrain")
+        if job.load.retained
+    ]
+    return max(1, round(statistics.median(passes))) if passes else None
+
+
+@dataclass(frozen=True)
 class _Guess:
     """What a job of one method would take; None for what cannot be told."""
 
     planned: Effort | None = None
+    prior: float | None = None
+    """Seconds before any correction."""
     seconds: float | None = None
     low: float | None = None
     high: float | None = None
@@ -99,111 +176,56 @@ class _Guess:
     """Seconds that a unit of the planner's time took in the model's own jobs."""
 
 
-def _guess(
-    session: Session,
-    model: Model,
-    method: str,
-    settings: Mapping[str, JsonValue],
-    training: Training,
-    load: JobLoad,
+def _own_guess(
+    planned: Effort | None, jobs: Sequence[_Job], training: Training, load: JobLoad
 ) -> _Guess:
-    """The first guess, corrected by the nearest circle in which a job of the method has ended."""
-    planned = effort(method, load, settings, training.epochs)
+    """The first guess, corrected by the model's own jobs of the method.
+
+    They tell the pace by themselves, whatever the model's training took, and where.
+    """
     if planned is None:
         return _Guess()
     prior = prior_seconds(planned, load, training)
-    past: list[_Past] = []
-    circle: Circle | None = None
-    for circle in _CIRCLES if prior is not None else _CIRCLES[:1]:
-        past = _past(session, model, method, circle, training.epochs)
-        if past:
-            break
-    # A model's own jobs tell its pace by themselves, whatever its training took, and where.
-    unit = planned.time if past and circle == "model" else prior
-    scale = correction([one.seconds for one in past])
-    evaluations = correction([one.evaluations for one in past if one.evaluations is not None])
-    return _Guess(
+    paces = [job.seconds / before.time for job in jobs if (before := job.planned(training.epochs))]
+    unit = planned.time if paces else prior
+    guess = _Guess(
         planned=planned,
+        prior=prior,
+        circle="model" if paces else None,
+        pace=statistics.median(paces) if paces else None,
+    )
+    counted = [job.evaluations_ratio(training.epochs) for job in jobs]
+    return _scaled(guess, unit, paces, counted)
+
+
+def _others_guess(session: Session, model: Model, method: str, guess: _Guess) -> _Guess:
+    """The first guess, corrected by jobs of other models of the tenant, the nearest that tell."""
+    circles: tuple[tuple[Circle, tuple[ColumnElement[bool], ...]], ...] = (
+        ("workload", (Model.workload == model.workload,)),
+        ("any", ()),
+    )
+    for circle, whose in circles:
+        jobs = _finished(session, Job.tenant_id == model.tenant_id, Job.method == method, *whose)
+        telling = [(job, prior) for job in jobs[:PAST_JOBS] if (prior := job.prior())]
+        if telling:
+            ratios = [job.seconds / prior for job, prior in telling]
+            counted = [job.evaluations_ratio(job.told_epochs) for job, _ in telling]
+            return _scaled(replace(guess, circle=circle), guess.prior, ratios, counted)
+    return guess
+
+
+def _scaled(
+    guess: _Guess, unit: float | None, ratios: Sequence[float], counted: Sequence[float | None]
+) -> _Guess:
+    """`guess` with what was taken for each `unit`, and for each planned gradient evaluation."""
+    assert guess.planned is not None
+    scale = correction(ratios)
+    evaluations = correction([ratio for ratio in counted if ratio is not None]).value
+    return replace(
+        guess,
         seconds=None if unit is None else unit * scale.value,
         low=None if unit is None else unit * scale.low,
         high=None if unit is None else unit * scale.high,
-        evaluations=round(planned.gradient_evaluations * evaluations.value),
+        evaluations=round(guess.planned.gradient_evaluations * evaluations),
         jobs=scale.jobs,
-        circle=circle if past else None,
-        pace=scale.value if past and circle == "model" else None,
     )
-
-
-@dataclass(frozen=True)
-class _Past:
-    """What a finished job took for each unit of its first guess."""
-
-    seconds: float
-    """A unit is one of the planner's time in the model's own jobs, and a second in others."""
-    evaluations: float | None
-
-
-def _past(
-    session: Session, model: Model, method: str, circle: Circle, own_epochs: int | None
-) -> list[_Past]:
-    """The newest finished jobs of the method in this circle."""
-    whose = {
-        "model": Job.model_id == model.id,
-        "workload": Model.workload == model.workload,
-        "any": true(),
-    }
-    rows = session.execute(
-        select(Job.cost, Audit.settings, Model.description["epochs"].as_integer())
-        .join(Model, Model.id == Job.model_id)
-        .join(Audit, Audit.job_id == Job.id)
-        .where(
-            Job.tenant_id == model.tenant_id,
-            Job.kind == "unlearn",
-            Job.state == JobState.SUCCEEDED,
-            Job.method == method,
-            whose[circle],
-        )
-        .order_by(Job.id.desc())
-        .limit(PAST_JOBS)
-    )
-    found = []
-    for cost, settings, told_epochs in rows:
-        if not cost or not cost.get("load"):
-            continue
-        load = JobLoad.model_validate(cost["load"])
-        epochs = own_epochs if circle == "model" else told_epochs
-        planned = effort(method, load, settings, epochs)
-        if planned is None:
-            continue
-        unit: float | None = planned.time
-        if circle != "model":
-            unit = prior_seconds(planned, load, Training(epochs, cost["training_seconds"]))
-        if unit:
-            counted = planned.gradient_evaluations
-            evaluations = cost["gradient_evaluations"] / counted if counted else None
-            found.append(_Past(cost["seconds"] / unit, evaluations))
-    return found
-
-
-def _training(session: Session, model: Model, version: Version) -> Training:
-    """What the workload and the owner told of the training; epochs also from a retraining."""
-    epochs = (model.description or {}).get("epochs")
-    if epochs is None:
-        costs = session.scalars(
-            select(Job.cost)
-            .where(
-                Job.model_id == model.id,
-                Job.kind == "unlearn",
-                Job.state == JobState.SUCCEEDED,
-                Job.method == "retrain",
-            )
-            .order_by(Job.id.desc())
-            .limit(PAST_JOBS)
-        )
-        counted = [
-            cost["gradient_evaluations"] / cost["load"]["retained"]
-            for cost in costs
-            if cost and cost.get("load") and cost["load"]["retained"]
-        ]
-        epochs = max(1, round(statistics.median(counted))) if counted else None
-    return Training(epochs, version.training_seconds)

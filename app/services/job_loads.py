@@ -6,7 +6,7 @@ named it, and to go on teaching after one of some tasks.
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.services.cells import CHUNK, lineage
@@ -71,39 +71,39 @@ class _Gone:
     def __init__(self, session: Session, version: Version) -> None:
         self._session = session
         self._instances = max(1, manifest_size(session, version.root_id).instances)
-        line = [one.id for one in lineage(session, version.id)]
+        # A version without a parent has forgotten nothing.
+        self._line = [one.id for one in lineage(session, version.id)] if version.parent_id else []
         self._rows = (
             select(ForgottenCell.instance_pk, DeletionRequest.scope)
             .join(DeletionRequest, DeletionRequest.id == ForgottenCell.request_id)
-            .where(ForgottenCell.version_id.in_(line))
+            .where(ForgottenCell.version_id.in_(self._line))
         )
 
     def named(self, *which: ColumnElement[bool]) -> _Named:
         """Of the instances that these requests name, those that the version still learns from."""
-        emptied = self._rows.where(DeletionRequest.scope == "full").subquery()
         pk = RequestInstance.instance_pk
-        counts = (
-            select(
-                func.count(pk.distinct()),
-                func.count(case((DeletionRequest.scope == "full", pk)).distinct()),
-            )
-            .join(DeletionRequest, DeletionRequest.id == RequestInstance.request_id)
-            .where(*which, pk.not_in(select(emptied.c.instance_pk)))
+        counts = _counts(pk, DeletionRequest.scope).join(
+            DeletionRequest, DeletionRequest.id == RequestInstance.request_id
         )
-        return _Named(*self._session.execute(counts).one())
+        emptied = self._rows.where(DeletionRequest.scope == "full").subquery()
+        still = pk.not_in(select(emptied.c.instance_pk))
+        return _Named(*self._session.execute(counts.where(*which, still)).one())
 
     def load(self, named: _Named) -> JobLoad:
         """The size of the job that forgets these now."""
-        rows = self._rows.subquery()
-        pk = rows.c.instance_pk
-        earlier, emptied = self._session.execute(
-            select(
-                func.count(pk.distinct()), func.count(case((rows.c.scope == "full", pk)).distinct())
-            )
-        ).one()
+        earlier = _Named(0, 0)
+        if self._line:
+            rows = self._rows.subquery()
+            counts = _counts(rows.c.instance_pk, rows.c.scope)
+            earlier = _Named(*self._session.execute(counts).one())
         return JobLoad(
             instances=self._instances,
             forget=named.instances,
-            earlier=earlier,
-            retained=max(0, self._instances - emptied - named.emptied),
+            earlier=earlier.instances,
+            retained=max(0, self._instances - earlier.emptied - named.emptied),
         )
+
+
+def _counts(pk: SQLColumnExpression[int], scope: SQLColumnExpression[str]) -> Select[int, int]:
+    """How many instances there are, and how many of them a request of all tasks names."""
+    return select(func.count(pk.distinct()), func.count(case((scope == "full", pk)).distinct()))
