@@ -157,18 +157,14 @@ class StoredWeights:
         raise DamagedWeights(f"the weights of {recipe.of} do not stay in the cache")
 
     def keep_delta(self, parent: Recipe, file: Path, sha256: str, size: int) -> Delta:
-        """Store a child's delta, once it has been shown to restore the child from what is stored.
+        """Store a child's delta, once it has restored the child from what is stored of the parent.
 
         The child's file is in the cache then. Raises DamagedWeights, with nothing stored, or
         OSError from the storage.
         """
-        delta_sha256, delta_size = self.storage.put(file)
-        delta = Delta("the new version", sha256, size, delta_sha256, delta_size)
-        try:
-            self._restore(parent.with_delta(delta), anew=True)
-        except DamagedWeights:
-            self.storage.delete(delta_sha256)
-            raise
+        delta = Delta("the new version", sha256, size, _sha256(file), file.stat().st_size)
+        self._restore(parent.with_delta(delta), last=file)
+        self.storage.put(file)
         return delta
 
     def make_whole(self, recipe: Recipe) -> None:
@@ -196,22 +192,26 @@ class StoredWeights:
             self._restore(recipe)
         raise DamagedWeights(f"the weights of {recipe.of} do not stay in the cache")
 
-    def _restore(self, recipe: Recipe, *, anew: bool = False) -> None:
-        """Put the file into the cache; `anew` does so even where it is there."""
+    def _restore(self, recipe: Recipe, *, last: Path | None = None) -> None:
+        """Put the file into the cache, if it is not there.
+
+        `last` is the last delta, not in storage yet: then the file is made in any case.
+        """
         with self._cache.alone(recipe.sha256):
-            if self._cache.has(recipe.sha256) and not anew:
+            if last is None and self._cache.has(recipe.sha256):
                 return
             with self._cache.workspace() as name:
                 folder = Path(name)
-                current, done = self._start(recipe, folder, anew=anew)
-                for step, delta in enumerate(recipe.deltas[done:]):
-                    current = self._apply(delta, current, folder / str(step))
+                current, done = self._start(recipe, folder)
+                for step, delta in enumerate(recipe.deltas[done:], start=done + 1):
+                    is_last = step == len(recipe.deltas)
+                    file = last if last and is_last else self._stored(delta)
+                    current = _apply(delta, file, current, folder / str(step))
                 self._cache.adopt(current, recipe.sha256)
 
-    def _start(self, recipe: Recipe, folder: Path, *, anew: bool) -> tuple[Path, int]:
+    def _start(self, recipe: Recipe, folder: Path) -> tuple[Path, int]:
         """The nearest file to begin with, its digest checked, and how many deltas are behind it."""
-        before = len(recipe.deltas) - 1 if anew else len(recipe.deltas)
-        for done in range(before, 0, -1):
+        for done in range(len(recipe.deltas) - 1, 0, -1):
             sha256 = recipe.deltas[done - 1].weights_sha256
             start = folder / "start"
             if self._cache.link(sha256, start):
@@ -223,17 +223,22 @@ class StoredWeights:
         _check(whole, recipe.whole_of, recipe.whole_sha256)
         return whole, 0
 
-    def _apply(self, delta: Delta, current: Path, target: Path) -> Path:
+    def _stored(self, delta: Delta) -> Path:
         if not self.storage.exists(delta.sha256):
             raise DamagedWeights(f"the stored delta of {delta.of} is missing")
-        try:
-            written = restore(current, self.storage.path(delta.sha256), target)
-        except CheckpointError as error:
-            _log.error("delta %s: %s", delta.sha256, error)
-            raise DamagedWeights(f"the stored delta of {delta.of} is damaged") from None
-        if written.sha256 != delta.weights_sha256:
-            raise DamagedWeights(f"the stored delta of {delta.of} belongs to other weights")
-        return written.path
+        return self.storage.path(delta.sha256)
+
+
+def _apply(delta: Delta, file: Path, current: Path, target: Path) -> Path:
+    """The file that the delta makes of `current`."""
+    try:
+        written = restore(current, file, target)
+    except CheckpointError as error:
+        _log.error("delta %s: %s", delta.sha256, error)
+        raise DamagedWeights(f"the stored delta of {delta.of} is damaged") from None
+    if written.sha256 != delta.weights_sha256:
+        raise DamagedWeights(f"the stored delta of {delta.of} belongs to other weights")
+    return written.path
 
 
 def _named(version: Version) -> str:
