@@ -97,7 +97,7 @@ def effort(
         return retraining(load, epochs)
     if method == "rewind":
         whole = retraining(load, epochs)
-        return whole and _with_audit(load, REWIND_SHARE * whole.gradient_evaluations, 1.0)
+        return whole and _with_audit(load, REWIND_SHARE * whole.gradient_evaluations, 1.0, epochs)
     plan = schedule(method, settings)
     steps = max(plan.min_steps, plan.steps_per_instance * load.forget)
     a_step = (
@@ -107,16 +107,20 @@ def effort(
         + min(plan.retain_batch, load.instances)
     )
     prepared = min(plan.preparation, load.forget) + min(plan.preparation, load.instances)
-    return _with_audit(load, steps * a_step + prepared, STEP_WEIGHT)
+    return _with_audit(load, steps * a_step + prepared, STEP_WEIGHT, epochs)
 
 
 def retraining(load: JobLoad, epochs: int | None) -> Effort | None:
     """What training from scratch on the retained instances takes; None without the epochs."""
-    return None if epochs is None else _with_audit(load, float(epochs * load.retained), 1.0)
+    if epochs is None:
+        return None
+    return _with_audit(load, float(epochs * load.retained), 1.0, epochs)
 
 
-def _with_audit(load: JobLoad, evaluations: float, weight: float) -> Effort:
+def _with_audit(load: JobLoad, evaluations: float, weight: float, epochs: int | None) -> Effort:
+    """An audit's own trainings take time, and are no gradient evaluations of the method's."""
     audit = AUDIT_PASSES * FORWARD_WEIGHT * load.instances
+    audit += load.audit_trainings * (epochs or 0) * load.retained
     return Effort(evaluations, weight * evaluations + audit)
 
 

@@ -65,7 +65,7 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
     load(2, 4)
     tasks = list(workload.tasks)
     cells = resolve(read_manifest(spec.manifest), spec.requests, train, tasks)
-    job_load = load_of(cells)
+    job_load = load_of(cells, spec.thresholds)
     dear = cheaper_to_retrain(spec.method, job_load, spec.settings, epochs_of(workload))
     load(3, 4)
     device = _device(spec.device)

@@ -42,6 +42,11 @@ class Thresholds(_Strict):
     shadow_models: int = Field(0, ge=0, le=64)
     """Networks retrained for the likelihood-ratio attack beside the loss threshold; 0 for none."""
 
+    @property
+    def trainings(self) -> int:
+        """How many networks an audit trains from scratch."""
+        return max(self.shadow_models, int(self.reference == "retrained"))
+
 
 class RequestCells(_Strict):
     """One deletion request: every pair of these instances and tasks is to be forgotten."""
@@ -232,6 +237,8 @@ class JobLoad(_Strict):
     """With a cell that an earlier request had forgotten."""
     retained: int = Field(ge=0)
     """That still teach something afterwards."""
+    audit_trainings: int = Field(0, ge=0)
+    """Networks that the audit trains from scratch."""
 
 
 class JobResult(_Strict):

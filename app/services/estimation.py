@@ -30,6 +30,7 @@ Circle = Literal["model", "workload", "any"]
 def forecast(session: Session, model: Model, version: Version, load: JobLoad) -> Forecast:
     """The cost of a job of this size, and what the model's policy makes of it."""
     policy = Policy.model_validate(model.policy)
+    load = load.model_copy(update={"audit_trainings": policy.thresholds.trainings})
     estimate = _estimate(session, model, policy, version, load)
     proposal = None
     if estimate.cheaper == "retrain" and policy.when_retraining_is_cheaper != "proceed":
@@ -63,7 +64,8 @@ def _estimate(
         whole = _own_guess(effort("retrain", load, {}, epochs), retrained, training, load)
     retraining = whole.seconds
     if retraining is None and training.seconds is not None:
-        retraining = training.seconds * load.retained / load.instances
+        trainings = 1 + load.audit_trainings
+        retraining = trainings * training.seconds * load.retained / load.instances
     elif retraining is None and ours.pace is not None and whole.planned is not None:
         retraining = ours.pace * whole.planned.time
     share = None

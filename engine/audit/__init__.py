@@ -35,7 +35,7 @@ def audit(
     thresholds, tasks = evidence.thresholds, list(evidence.workload.tasks)
     cells = len(evidence.requests) * len(tasks)
     count = cells + int(evidence.earlier_sample().any(0).sum())
-    shadows = max(thresholds.shadow_models, int(thresholds.reference == "retrained"))
+    shadows = thresholds.trainings
     steps = cells + shadows + 4
     progress(0, steps)
     measured_before = measure(evidence, before)

@@ -14,7 +14,7 @@ from engine.methods.baseline import BaselineSettings
 from engine.methods.settings import Settings
 from engine.planner import Effort, Training
 from engine.registry import load_method
-from engine.spec import JobLoad
+from engine.spec import JobLoad, Thresholds
 from tiny_workload import TinyMaps, maps_workload, problem
 
 METHODS = ["interference_aware", "neggrad_plus", "finetune", "gradient_ascent", "ssd", "bought"]
@@ -82,7 +82,7 @@ def test_a_real_run_takes_what_was_planned(method: str) -> None:
     forget[:3] = True
     settings: dict[str, JsonValue] = {"min_steps": 4, "steps_per_instance": 2, "retain_batch": 8}
     job = problem(workload, TinyMaps(), forget, settings)
-    size = load_of(Cells(job.retain, job.forget, job.earlier, ()))
+    size = load_of(Cells(job.retain, job.forget, job.earlier, ()), Thresholds())
     planned = planner.effort(method, size, settings, None)
     assert planned is not None
     assert load_method(method)(job).gradient_evaluations == planned.gradient_evaluations
@@ -102,6 +102,19 @@ def test_more_to_forget_never_costs_less(
     assert all_of_it is not None
     assert less.time <= all_of_it.time
     assert less.gradient_evaluations <= all_of_it.gradient_evaluations
+
+
+def test_networks_that_the_audit_trains_take_time_whatever_the_method() -> None:
+    plain, audited = load(70), load(70).model_copy(update={"audit_trainings": 2})
+    for method in (*METHODS, "retrain", "rewind"):
+        less, more = planner.effort(method, plain, {}, 60), planner.effort(method, audited, {}, 60)
+        assert less is not None
+        assert more is not None
+        assert more.gradient_evaluations == less.gradient_evaluations
+        assert more.time == pytest.approx(less.time + 2 * 60 * 630)
+    assert Thresholds().trainings == 0
+    assert Thresholds(reference="retrained").trainings == 1
+    assert Thresholds(reference="retrained", shadow_models=8).trainings == 8
 
 
 def test_training_turns_effort_into_seconds() -> None:

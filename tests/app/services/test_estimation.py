@@ -128,6 +128,17 @@ def test_the_settings_of_the_policy_count(parts: Parts, register: Register) -> N
     assert found.gradient_evaluations == expected.gradient_evaluations
 
 
+def test_networks_that_the_policy_has_the_audit_train_count(
+    parts: Parts, register: Register
+) -> None:
+    found = estimate(parts, register(thresholds={"reference": "retrained"}), FEW)
+    once = EPOCHS * (INSTANCES - FEW) * UNIT
+    assert found.seconds == pytest.approx(planned(size(FEW)).time * UNIT + once)
+    assert found.retraining_seconds == pytest.approx(
+        planned(size(FEW), "retrain").time * UNIT + once
+    )
+
+
 def test_what_jobs_of_the_model_took_corrects_the_next_estimate(
     parts: Parts, register: Register
 ) -> None:
