@@ -42,9 +42,12 @@ def append(
 
     The head row stays locked until that transaction ends, so call this after the slow work.
     """
-    _locked_head(session, tenant_id)
+    pending = pending_of(session)
+    if tenant_id not in pending.locked:
+        _locked_head(session, tenant_id)
+        pending.locked.add(tenant_id)
     told = Told(tenant_id, kind, entity_id, actor, dict(payload or {}))
-    pending_of(session).told.append(told)
+    pending.told.append(told)
 
 
 def link(prev_hash: str, body: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.ledger import GENESIS, link
@@ -103,24 +103,22 @@ class _Replay:
         leaves: list[bytes] = []
         ordered = events.order_by(LedgerEvent.seq).execution_options(yield_per=_CHUNK)
         with self.session.execute(ordered) as rows:
-            for event in rows:
+            for number, kind, entity, body, prev_hash, hash in rows:
                 seq += 1
-                fault = _event_fault(event, seq, prev)
-                if fault is not None:
-                    yield fault
+                follows = number == seq and prev_hash == prev
+                if not follows or not _holds(seq, kind, entity, body, hash, prev):
+                    yield _event_fault(number, prev_hash, seq, prev)
                     return
-                prev = event.hash
-                leaves.append(leaf_hash(event.body.encode()))
+                prev = hash
+                leaves.append(leaf_hash(body.encode()))
                 if len(leaves) == TILE:
                     self._roots.append(merkle_root(leaves))
                     leaves.clear()
-                rows_digest = (
-                    json.loads(event.body).get("rows") if '"rows":"' in event.body else None
-                )
-                if rows_digest is not None:
-                    self._promised[seq] = rows_digest
-                if event.kind == "subject.erased":
-                    self.erased.add(event.entity_id)
+                digest = json.loads(body).get("rows") if '"rows":"' in body else None
+                if digest is not None:
+                    self._promised[seq] = digest
+                if kind == "subject.erased":
+                    self.erased.add(entity)
         if (self.head.seq, self.head.hash) != (seq, prev):
             yield (
                 f"the head names event {self.head.seq} with the hash {self.head.hash:.12}...,"
@@ -175,26 +173,24 @@ class _Replay:
                 known.update({sys.intern(column): digest for column, digest in seal.items()})
 
 
-def _event_fault(event: Row[int, str, str, str, str, str], seq: int, prev: str) -> str | None:
-    if event.seq != seq:
-        return (
-            f"event {seq} is missing: event {event.seq} follows event {seq - 1}"
-            if event.seq > seq
-            else f"event {event.seq} was added: the first one is event 1"
-        )
-    if event.prev_hash != prev:
-        return f"event {seq} does not follow event {seq - 1}: its previous hash differs"
-    try:
-        changed = link(prev, event.body) != event.hash
-    except (TypeError, ValueError, AttributeError):
-        changed = True
-    if changed:
-        return f"event {seq} was changed: its body does not give its hash"
+def _holds(seq: int, kind: str, entity: str, body: object, hash: str, prev: str) -> bool:
+    """Whether an event's body gives its hash, and its columns are those of its body."""
+    if not isinstance(body, str) or link(prev, body) != hash:
+        return False
     # The body is authentic, so that its canonical text shows what parsing it would.
-    told = f'"entity":"{event.entity_id}","kind":"{event.kind}","payload":'
-    if told not in event.body or not event.body.endswith(f',"seq":{seq}}}'):
-        return f"event {seq} was changed: its columns differ from its body"
-    return None
+    told = f'"entity":"{entity}","kind":"{kind}","payload":'
+    return told in body and body.endswith(f',"seq":{seq}}}')
+
+
+def _event_fault(number: int, prev_hash: str, seq: int, prev: str) -> str:
+    """What is wrong with the event that was read as the one of number `seq`."""
+    if number > seq:
+        return f"event {seq} is missing: event {number} follows event {seq - 1}"
+    if number < seq:
+        return f"event {number} was added: the first one is event 1"
+    if prev_hash != prev:
+        return f"event {seq} does not follow event {seq - 1}: its previous hash differs"
+    return f"event {seq} was changed: its body does not give its hash, or its columns differ"
 
 
 def _row_faults(session: Session, head: LedgerHead, replay: _Replay) -> Iterator[str]:

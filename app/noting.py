@@ -46,6 +46,8 @@ class Pending:
     told: list[Told] = field(default_factory=list)
     rows: dict[tuple[type[Base], str], Changed] = field(default_factory=dict)
     sets: set[tuple[type[Base], str]] = field(default_factory=set)
+    locked: set[str] = field(default_factory=set)
+    """Tenants whose ledger this transaction holds already."""
     marks: dict[SessionTransaction, int] = field(default_factory=dict)
     """How much was told when each savepoint was set."""
 
@@ -108,6 +110,7 @@ def _mark_savepoint(session: Session, transaction: SessionTransaction) -> None:
 def _untell(session: Session, transaction: SessionTransaction) -> None:
     """What was told since a savepoint is untold with it."""
     pending = pending_of(session)
+    pending.locked.clear()  # a lock that was taken since the savepoint is released with it
     if transaction in pending.marks:
         del pending.told[pending.marks[transaction] :]
 
