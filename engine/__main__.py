@@ -1,8 +1,8 @@
 """The engine as a program: `python -m engine spec.json`, and the pieces of it by hand.
 
 Standard output carries JSON lines, each flushed. Exit codes: 0 done; 2 wrong usage; 3 the engine
-gave up for a reason that it can name; 4 an unexpected exception; 5 the parent went away
-(`--watch-stdin`); 143 SIGTERM.
+gave up for a reason that it can name; 4 what another attempt may be spared, an unexpected exception
+or a workload without its files or memory; 5 the parent went away (`--watch-stdin`); 143 SIGTERM.
 """
 
 # ruff: noqa: PLC0415 - torch takes seconds to import: each command imports what it needs, so that
@@ -24,12 +24,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from engine.errors import EngineError, InvalidSpec
+from engine.errors import EngineError, InvalidSpec, WorkloadUnavailable
 from engine.spec import DESCRIPTION_FILE, ENGINE_SPEC, DescribeSpec, Failure
 
 _COMMANDS: Final = ("run", "train", "evaluate", "workloads")
 _EXIT_GAVE_UP: Final = 3
-_EXIT_UNEXPECTED: Final = 4
+_EXIT_PERHAPS_NOT_AGAIN: Final = 4
 _EXIT_ORPHANED: Final = 5
 _SECONDS_BETWEEN_LINES: Final = 0.5
 
@@ -48,13 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         arguments.command(arguments)
+    except WorkloadUnavailable as error:
+        _fail(type(error).__name__, str(error))
+        return _EXIT_PERHAPS_NOT_AGAIN
     except EngineError as error:
         _fail(type(error).__name__, str(error))
         return _EXIT_GAVE_UP
     except Exception as error:  # the process's edge
         traceback.print_exc()
         _fail(type(error).__name__, str(error).partition("\n")[0])
-        return _EXIT_UNEXPECTED
+        return _EXIT_PERHAPS_NOT_AGAIN
     return 0
 
 

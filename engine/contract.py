@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from engine.errors import EngineError, WorkloadError
+from engine.errors import EngineError, WorkloadError, WorkloadUnavailable
 from engine.workload import InstanceSet, Split, Workload
 
 _TORCH = f"{os.sep}torch{os.sep}"
@@ -19,18 +19,18 @@ _TORCH = f"{os.sep}torch{os.sep}"
 def owners_code(what: str) -> Iterator[None]:
     """Around a call of a workload's code: what it raises becomes a `WorkloadError`.
 
-    The error names `what` was called, the exception, and the line that it comes from. An
-    `EngineError` has its own sentence and passes.
+    The error names `what` was called, the exception, and the line that it comes from; it is a
+    `WorkloadUnavailable` where files or memory are missing. An `EngineError` has its own sentence
+    and passes.
     """
     try:
         yield
     except EngineError:
         raise
+    except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+        raise WorkloadUnavailable(_sentence(what, error)) from error
     except Exception as error:  # the border to somebody else's code
-        kind, message = type(error).__name__, str(error).partition("\n")[0]
-        raise WorkloadError(
-            f"{what} raised {kind}{message and ': '}{message} ({_place(error)})"
-        ) from error
+        raise WorkloadError(_sentence(what, error)) from error
 
 
 def check_tasks(workload: Workload) -> None:
@@ -79,6 +79,11 @@ def split_of(workload: Workload, split: Split) -> InstanceSet:
             f" [{count}, {tasks}], one row an instance and one column a task"
         )
     return found
+
+
+def _sentence(what: str, error: Exception) -> str:
+    kind, message = type(error).__name__, str(error).partition("\n")[0]
+    return f"{what} raised {kind}{message and ': '}{message} ({_place(error)})"
 
 
 def _place(error: Exception) -> str:

@@ -13,6 +13,10 @@ class WorkloadError(EngineError):
     """The workload is missing, raises, or returns something of the wrong shape."""
 
 
+class WorkloadUnavailable(WorkloadError):
+    """The workload could not have its files or its memory; another attempt may."""
+
+
 class CheckpointError(EngineError):
     """Weights that do not fit the workload's network."""
 

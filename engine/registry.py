@@ -50,11 +50,19 @@ def load_workload(name: str, options: Mapping[str, JsonValue]) -> Workload:
 
 
 def load_method(name: str) -> Method:
-    """The unlearning method called `name`; raises `InvalidSpec` where it is not installed."""
+    """The unlearning method called `name`.
+
+    Raises `InvalidSpec` where it is not installed or cannot be imported.
+    """
     entry = _find(METHODS, name)
     if entry is None:
         raise InvalidSpec(_not_installed("method", name, METHODS))
-    return cast(Method, entry.load())
+    try:
+        return cast(Method, entry.load())
+    except Exception as error:  # the border to somebody else's code
+        raise InvalidSpec(
+            f"method {name!r} cannot be loaded: {type(error).__name__}: {_first_line(error)}"
+        ) from error
 
 
 def _find(group: str, name: str) -> EntryPoint | None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,20 @@ def test_a_workload_that_is_not_installed_is_refused_with_those_that_are() -> No
 def test_a_method_that_is_not_installed_is_refused_with_those_that_are() -> None:
     with pytest.raises(InvalidSpec, match=r"method 'magic' is not installed; .*retrain"):
         load_method("magic")
+
+
+def test_a_method_that_cannot_be_imported_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "broken-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[expunge.methods]\nbroken = no_such_thing:unlearn\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidSpec, match="'broken' cannot be loaded: ModuleNotFoundError: No mod"):
+        load_method("broken")
 
 
 def test_an_unknown_option_is_named_with_those_that_exist() -> None:
