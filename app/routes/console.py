@@ -14,6 +14,7 @@ from app.console import sessions
 from app.http import Parts, PartsDep
 from app.pagination import PageDep
 from app.problems import Problem
+from app.routes.receipts import in_form
 from app.schemas.estimates import Estimate
 from app.schemas.fields import Text
 from app.services import request_views
@@ -90,7 +91,7 @@ def sign_out(
 
 @router.get("/receipts/{request_id}")
 def receipt(request_id: Text, request: Request, parts: PartsDep) -> Response:
-    """A request's signed receipt, for a browser, which holds a session rather than a key."""
+    """A request's receipt, for a browser, which holds a session rather than a key."""
     with parts.database.read() as session:
         principal = sessions.signed_in(session, parts.hasher, request)
         if principal is None:
@@ -100,7 +101,7 @@ def receipt(request_id: Text, request: Request, parts: PartsDep) -> Response:
         found = receipt_of(session, row.id)
     if found is None:
         raise Problem(404, "no-receipt", f"request {row.id} is {row.state} and has no receipt")
-    return Response(found.envelope, media_type="application/json")
+    return in_form(found, request, parts)
 
 
 @router.get("/console.css")

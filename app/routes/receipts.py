@@ -3,11 +3,11 @@
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from sqlalchemy.orm import Session
 
 from app.auth import Principal, Scope
-from app.http import PartsDep, ReadSession, answer, requires
+from app.http import Parts, PartsDep, ReadSession, answer, requires
 from app.http_accept import preferred
 from app.problems import Problem
 from app.receipts import page, pdf, text
@@ -41,7 +41,7 @@ def receipt(
     caller: Reader,
     session: ReadSession,
     parts: PartsDep,
-    accept: Annotated[str | None, Header()] = None,
+    http: Request,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The signed statement of what was done: a DSSE envelope, byte for byte as it was signed.
@@ -49,19 +49,7 @@ def receipt(
     `Accept: text/html` or `application/pdf` shows the same in plain words.
     """
     row = _receipt(session, caller.tenant_id, request_id)
-    form = preferred(accept, _FORMS)
-    etag = f'"{row.id}"' if form == _FORMS[0] else f'"{row.id}-{form.rpartition("/")[2]}"'
-    headers = {"ETag": etag, "Vary": "Accept"}
-    if etag in re.findall(r'"[^"]*"', if_none_match or ""):
-        return Response(status_code=304, headers=headers)
-    if form == _FORMS[0]:
-        return Response(row.envelope, media_type=form, headers=headers)
-    told = text.told(row.envelope, (parts.settings.public_url or "").rstrip("/"))
-    if form == "application/pdf":
-        headers["Content-Disposition"] = f'inline; filename="receipt-{row.request_id}.pdf"'
-        return Response(pdf.render(told), media_type=form, headers=headers)
-    headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
-    return Response(page.render(told), media_type=form, headers=headers)
+    return in_form(row, http, parts, if_none_match)
 
 
 @router.post("/openings", response_model=CellOpening)
@@ -87,3 +75,22 @@ def _receipt(session: Session, tenant_id: str, request_id: str) -> Receipt:
             state=request.state,
         )
     return row
+
+
+def in_form(
+    row: Receipt, http: Request, parts: Parts, if_none_match: str | None = None
+) -> Response:
+    """A receipt in the form that the caller likes best, or 304 where it is known."""
+    form = preferred(http.headers.get("accept"), _FORMS)
+    etag = f'"{row.id}"' if form == _FORMS[0] else f'"{row.id}-{form.rpartition("/")[2]}"'
+    headers = {"ETag": etag, "Vary": "Accept"}
+    if etag in re.findall(r'"[^"]*"', if_none_match or ""):
+        return Response(status_code=304, headers=headers)
+    if form == _FORMS[0]:
+        return Response(row.envelope, media_type=form, headers=headers)
+    told = text.told(row.envelope, (parts.settings.public_url or str(http.base_url)).rstrip("/"))
+    if form == "application/pdf":
+        headers["Content-Disposition"] = f'inline; filename="receipt-{row.request_id}.pdf"'
+        return Response(pdf.render(told), media_type=form, headers=headers)
+    headers["Content-Security-Policy"] = page.CONTENT_SECURITY_POLICY
+    return Response(page.render(told), media_type=form, headers=headers)

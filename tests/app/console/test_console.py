@@ -99,6 +99,9 @@ def test_the_page_shows_the_audit_and_its_links(
     envelope = browser.get(f"/console/receipts/{request_id}")
     with sqlite_service.client() as client:
         assert envelope.content == client.get(f"/v1/deletion-requests/{request_id}/receipt").content
+    told = browser.get(f"/console/receipts/{request_id}", headers={"Accept": "text/html"})
+    assert "What was asked" in told.text
+    assert "unsafe" not in told.headers["Content-Security-Policy"]
 
 
 def test_the_page_runs_no_script_and_takes_no_style_but_its_own(
