@@ -29,7 +29,7 @@ class Thresholds(_Strict):
     """How far a membership AUC's interval may stay from .5 before the cell fails."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Of the intervals over all cells of an audit together (shared out by Bonferroni)."""
-    auc_tolerance: float = Field(0.15, gt=0, le=0.5)
+    auc_tolerance: float = Field(0.2, gt=0, le=0.5)
     """A cell passes only where, at this confidence, its AUC is no further than this from .5; where
     its samples are too small to say so it is `inconclusive`."""
     retain_kept: float = Field(0.95, gt=0, le=1)
@@ -190,6 +190,10 @@ class CellAudit(_Strict):
     auc: AucChange | None
     verdict: Verdict
     reason: str
+    forget_interval: Interval | None = None
+    """Of the metric at the new version on the request's instances, like the next on held-out ones,
+    by a jackknife; None where too few are labelled to say."""
+    validation_interval: Interval | None = None
     relearning: Relearning | None = None
     """None where nothing was to be forgotten, like what follows."""
     likelihood_ratio: AucChange | None = None

@@ -14,6 +14,7 @@ from engine.audit.cells import Judged, judge
 from engine.audit.comparison import Comparison
 from engine.audit.earlier import audit_earlier
 from engine.audit.measure import Evidence, ForgottenCells, measure
+from engine.audit.metric_intervals import metric_intervals
 from engine.audit.notes import notes
 from engine.audit.relearn import relearn
 from engine.audit.shadow import train_shadows
@@ -51,6 +52,9 @@ def audit(
         identical=identical,
         probe=relearn(evidence, after),
         shadows=train_shadows(evidence, shadows, lambda step, _: progress(2 + step, steps)),
+        intervals=metric_intervals(
+            evidence, after, measured_after.forget, measured_after.validation
+        ),
     )
     done = 3 + shadows
     progress(done, steps)

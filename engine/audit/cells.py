@@ -52,6 +52,7 @@ def judge(comparison: Comparison, position: int, column: int) -> Judged:
             target, forget.before, forget.after, validation.before, validation.after
         )
     combined = rules.combine(findings)
+    intervals = comparison.intervals
     report = CellAudit(
         request_id=request.request_id,
         task=task.name,
@@ -64,6 +65,8 @@ def judge(comparison: Comparison, position: int, column: int) -> Judged:
         auc=attacked.auc if attacked else None,
         verdict=combined.verdict,
         reason=combined.reason,
+        forget_interval=intervals.forget[position][column] if intervals else None,
+        validation_interval=intervals.validation[column] if intervals else None,
         relearning=attacked.relearning if attacked else None,
         likelihood_ratio=attacked.likelihood_ratio if attacked else None,
         retrained_auc=attacked.retrained_auc if attacked else None,

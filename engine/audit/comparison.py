@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from engine.audit.measure import Evidence, Measured
+from engine.audit.metric_intervals import MetricIntervals
 from engine.audit.relearn import Probe
 from engine.audit.shadow import Shadows
 
@@ -22,3 +23,5 @@ class Comparison:
     """How the version relearns; None where it was not probed."""
     shadows: Shadows | None = None
     """Networks that never saw the forgotten cells; None where policy pays for none."""
+    intervals: MetricIntervals | None = None
+    """Of the version's metrics; None where nobody asked."""

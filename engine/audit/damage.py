@@ -1,13 +1,11 @@
 """What was lost elsewhere: the share of the parent's quality that a new version has kept."""
 
-import hashlib
-import math
 from collections.abc import Callable, Sequence
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
+from engine.audit.jackknife import interval, without_a_group
 from engine.spec import Interval
 
 GROUPS = 20
@@ -34,24 +32,12 @@ def kept_share(before: float, after: float, higher_is_better: bool, unit: float)
 def kept_interval(clusters: Sequence[str], measure: Measure, confidence: float) -> Interval | None:
     """The kept share on a sample of instances, between the ends of its interval.
 
-    `clusters` names what each of the N instances belongs to. By the delete-a-group jackknife over
-    20 random groups of clusters (Kott, J. Official Statistics 17:521, 2001), Student's t with 19
-    degrees of freedom: before and after are measured on the same instances, so their luck cancels.
-    None where the share is not defined on the sample or on a part of it.
+    `clusters` names what each of the N instances belongs to. By the jackknife over 20 groups:
+    before and after are measured on the same instances, so their luck cancels. None where the share
+    is not defined on the sample or on a part of it.
     """
-    names = sorted(set(clusters), key=lambda name: hashlib.sha256(name.encode()).digest())
-    groups = min(GROUPS, len(names))
-    if groups < 2:
+    parts = without_a_group(clusters, GROUPS)
+    if not parts:
         return None
-    group_of = {name: position % groups for position, name in enumerate(names)}
-    group = torch.tensor([group_of[name] for name in clusters])
-    everything = torch.ones(len(clusters), dtype=torch.bool)
-    shares = measure([everything, *(group != left_out for left_out in range(groups))])
-    known = [share for share in shares if share is not None]
-    if len(known) < len(shares):
-        return None
-    value, parts = known[0], known[1:]
-    mean = sum(parts) / groups
-    error = math.sqrt((groups - 1) / groups * sum((part - mean) ** 2 for part in parts))
-    half = float(stdtrit(groups - 1, (1 + confidence) / 2)) * error
-    return Interval(low=value - half, value=value, high=value + half)
+    value, *shares = measure([torch.ones(len(clusters), dtype=torch.bool), *parts])
+    return interval(value, shares, confidence)

@@ -49,6 +49,10 @@ class Evidence:
     seed: int = 0
     """Of networks that an audit trains itself."""
 
+    def asked(self, request: ForgottenCells) -> Tensor:
+        """Bool [N, T]: the request's cells, and those that its instances still teach."""
+        return request.cells | (self.retain & request.instances[:, None])
+
     def earlier_sample(self) -> Tensor:
         """Bool [N, T]: of each task's earlier cells at most 200, drawn by the hash of their ids."""
         chosen = torch.zeros_like(self.retain)
@@ -80,10 +84,7 @@ class Measured:
 def measure(evidence: Evidence, model: nn.Module) -> Measured:
     """Metrics and losses of `model`, which is left in eval mode."""
     workload, device = evidence.workload, evidence.device
-    on_requests = [
-        request.cells | (evidence.retain & request.instances[:, None])
-        for request in evidence.requests
-    ]
+    on_requests = [evidence.asked(request) for request in evidence.requests]
     retain, *forget = evaluation.metrics(
         workload, model, evidence.train, [evidence.retain, *on_requests], device
     )

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.special import ndtri
+
 from engine.spec import Interval, Thresholds, Verdict
 
 
@@ -61,8 +63,9 @@ def membership(
 
     - fails where the whole interval lies beyond the margin: above, the instances are remembered;
       below, they are forgotten so thoroughly that it gives them away;
-    - passes where both one-sided bounds lie within the tolerance. An audit passes only if all its
-      cells do, so a version with one cell beyond the tolerance passes with a probability of at most
+    - passes where the estimate lies within the margin, give or take its standard error, and both
+      one-sided bounds lie within the tolerance. An audit passes only if all its cells do, so a
+      version with one cell beyond the tolerance passes with a probability of at most
       1 - confidence, however many cells there are (an intersection-union test: Berger,
       Technometrics 24:295, 1982; of equivalence: Schuirmann 1987).
 
@@ -87,26 +90,42 @@ def membership(
     if interval.high < low:
         return Finding("fail", f"{seen} lies below {low:.2f}: over-forgotten, a tell in itself")
     least, most = expected.low - thresholds.auc_tolerance, expected.high + thresholds.auc_tolerance
-    if bounds.low < least or bounds.high > most:
+    open_ = None
+    if _off(attack, expected) > thresholds.auc_margin + _error(attack, thresholds):
+        open_ = f"{seen} points beyond {low:.2f} to {high:.2f} without ruling it out"
+    elif bounds.low < least or bounds.high > most:
         open_ = f"{seen} does not rule out an AUC beyond {least:.2f} to {most:.2f}"
+    if open_ is not None:
         missing = _too_few(forgotten, reference, _ratio(attack, thresholds, expected))
         return Finding("inconclusive", f"{open_}: {missing}")
     return Finding("pass", f"{seen} reaches {low:.2f} to {high:.2f}; {caught}")
 
 
+def _off(attack: Attack, expected: Expected) -> float:
+    """How far the estimate is from what is expected."""
+    value = attack.interval.value
+    return max(0.0, value - expected.high, expected.low - value)
+
+
+def _half(interval: Interval) -> float:
+    """Half the width; of one cut off at 0 or 1 that of its whole side."""
+    return max(interval.high - interval.value, interval.value - interval.low)
+
+
+def _error(attack: Attack, thresholds: Thresholds) -> float:
+    """The estimate's standard error, as of a normal distribution with the same bounds."""
+    return _half(attack.bounds) / float(ndtri(thresholds.confidence))
+
+
 def _ratio(attack: Attack, thresholds: Thresholds, expected: Expected) -> float:
     """How many times smaller the variance has to be for this estimate to decide."""
-    value = attack.interval.value
-    off = max(0.0, value - expected.high, expected.low - value)
-    ratios = []
-    for interval, room in (
-        (attack.bounds, thresholds.auc_tolerance - off),
-        (attack.interval, off - thresholds.auc_margin),
-    ):
-        if room > 0:
-            half = max(interval.high - value, value - interval.low)
-            ratios.append((half / room) ** 2)
-    return max(1.0, min(ratios, default=4.0))
+    off = _off(attack, expected)
+    excess, room = off - thresholds.auc_margin, thresholds.auc_tolerance - off
+    if room > 0:
+        enough = (_half(attack.bounds) / room) ** 2
+        if excess <= _error(attack, thresholds) / math.sqrt(max(1.0, enough)):
+            return max(1.0, enough)
+    return max(1.0, (_half(attack.interval) / excess) ** 2) if excess > 0 else 1.0
 
 
 def _too_few(forgotten: Sample, reference: Sample, ratio: float) -> str:

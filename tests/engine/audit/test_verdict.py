@@ -48,11 +48,12 @@ def judged(found: Attack, forgotten: int = 40, reference: int = 200, **more: Any
     [
         (0.40, 0.60, "pass", "reaches 0.45 to 0.55"),
         (0.51, 0.61, "pass", "reaches"),
-        (0.54, 0.70, "inconclusive", "does not rule out an AUC beyond 0.35 to 0.65"),
-        (0.30, 0.46, "inconclusive", "does not rule out"),
+        (0.55, 0.71, "inconclusive", "points beyond 0.45 to 0.55 without ruling it out"),
+        (0.30, 0.46, "inconclusive", "points beyond"),
+        (0.25, 0.85, "inconclusive", "does not rule out an AUC beyond 0.30 to 0.70"),
         (0.56, 0.70, "fail", "still remembered"),
         (0.30, 0.44, "fail", "over-forgotten"),
-        (0.25, 0.75, "inconclusive", "40 forgotten instances are too few"),
+        (0.20, 0.80, "inconclusive", "40 forgotten instances are too few"),
         (0.56, 1.00, "fail", "still remembered"),
     ],
 )
@@ -117,7 +118,7 @@ def test_a_wide_interval_over_few_subjects_asks_for_subjects_not_for_instances()
     )
     assert finding.verdict == "inconclusive"
     assert "2 forgotten against 3 held-out subjects" in finding.reason
-    assert "about 7 on either side would do" in finding.reason
+    assert "about 4 on either side would do" in finding.reason
 
 
 def test_an_unfair_reference_judges_nothing() -> None:
