@@ -76,9 +76,20 @@ def test_a_workload_that_raises_fails_its_job_and_no_other(world: Any, start: An
     start(max_attempts=2)
     assert finished(world, good).state == JobState.SUCCEEDED
     row = finished(world, bad)
-    assert (row.state, row.last_error) == (JobState.FAILED, "RuntimeError: a bad day")
-    assert outcomes(world, bad) == ["failed"] * 2
-    assert "Traceback" in world.all(select(Attempt.log).where(Attempt.job_id == bad))[0]
+    assert row.state == JobState.FAILED
+    assert row.last_error.startswith(
+        "WorkloadError: the workload's build_model raised RuntimeError: a bad day (moody.py, line "
+    )
+    assert outcomes(world, bad) == ["failed"]
+    assert "Traceback" not in (world.all(select(Attempt.log).where(Attempt.job_id == bad))[0] or "")
+
+
+@on_sqlite
+def test_a_workload_that_lacks_its_files_is_tried_again(world: Any, start: Any) -> None:
+    job = moody(world, "unmounted")
+    start(max_attempts=2)
+    assert "raised PermissionError: the share is not mounted" in finished(world, job).last_error
+    assert outcomes(world, job) == ["failed"] * 2
 
 
 @on_sqlite

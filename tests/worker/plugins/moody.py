@@ -15,7 +15,9 @@ class MoodyWorkload:
 
     name = "moody"
     tasks = {  # noqa: RUF012
-        "only": SimpleNamespace(kind="regression", metric_name="error", higher_is_better=False)
+        "only": SimpleNamespace(
+            name="only", kind="regression", metric_name="error", higher_is_better=False
+        )
     }
 
     def __init__(self, mood: str = "well", seconds: float = 0.0, trace: str = "") -> None:
@@ -30,6 +32,8 @@ class MoodyWorkload:
         time.sleep(self.seconds)
         if self.mood == "raise":
             raise RuntimeError("a bad day")
+        if self.mood == "unmounted":
+            raise PermissionError("the share is not mounted")
         if self.mood == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.mood == "leak":
