@@ -16,6 +16,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from engine.methods.settings import Settings
 from engine.spec import JobLoad
 
 STEP_WEIGHT: Final = 1.3
@@ -29,7 +30,7 @@ REWIND_SHARE: Final = 0.5
 """Of a retraining that `rewind` replays before the held-out data stop gaining."""
 PRIOR_RANGE: Final = (0.5, 3.0)
 """The first guess may be off by these factors: a round may end at half of its steps, and a method
-that does not reach its bar takes up to three."""
+that does not reach its bar takes more than one."""
 FEW_JOBS: Final = 5
 """From so many earlier jobs on, the spread of what they took says how far off a guess may be."""
 
@@ -46,15 +47,25 @@ class Schedule:
     """0, like the other batch: a step takes none, whatever the settings say."""
     preparation: float = 0
     """Instances of each of the two sets, at most, whose gradients come before the first step."""
+    mask_share: float = 1
+    """1: there is no mask, and so no preparation."""
 
 
 _COMMON: Final = Schedule()
+_DEFAULT: Final = Settings()
 _SCHEDULES: Final[Mapping[str, Schedule]] = {
-    "interference_aware": Schedule(preparation=24 * 16),
+    "interference_aware": Schedule(
+        steps_per_instance=_DEFAULT.steps_per_instance,
+        min_steps=_DEFAULT.min_steps,
+        forget_batch=_DEFAULT.forget_batch,
+        retain_batch=_DEFAULT.retain_batch,
+        preparation=24 * 16,
+        mask_share=_DEFAULT.mask_share,
+    ),
     "finetune": Schedule(forget_batch=0),
     "l1_sparse": Schedule(forget_batch=0),
     "gradient_ascent": Schedule(retain_batch=0),
-    "ssd": Schedule(steps_per_instance=0, min_steps=0, preparation=64 * 16),
+    "ssd": Schedule(steps_per_instance=0, min_steps=0, preparation=64 * 16, mask_share=0),
 }
 """Of methods that differ from the common one, which also stands in for methods of packages."""
 
@@ -62,9 +73,10 @@ _SCHEDULES: Final[Mapping[str, Schedule]] = {
 def schedule(method: str, settings: Mapping[str, JsonValue]) -> Schedule:
     """The method's, as a caller's settings change it; what is no number is left to the method."""
     found = _SCHEDULES.get(method, _COMMON)
+    names = ("steps_per_instance", "min_steps", "forget_batch", "retain_batch", "mask_share")
     changes = {
         name: value
-        for name in ("steps_per_instance", "min_steps", "forget_batch", "retain_batch")
+        for name in names
         if isinstance(value := settings.get(name), int | float) and getattr(found, name)
     }
     return replace(found, **changes)
@@ -106,7 +118,8 @@ def effort(
         # Of the whole manifest: that few are retained must not make a larger request look cheaper.
         + min(plan.retain_batch, load.instances)
     )
-    prepared = min(plan.preparation, load.forget) + min(plan.preparation, load.instances)
+    before = plan.preparation if plan.mask_share < 1 else 0
+    prepared = min(before, load.forget) + min(before, load.instances)
     return _with_audit(load, steps * a_step + prepared, STEP_WEIGHT, epochs)
 
 

@@ -45,8 +45,16 @@ def test_retraining_passes_the_retained_instances_once_an_epoch_and_is_audited()
 
 def test_steps_a_round_follow_the_forget_instances_from_sixty_on() -> None:
     # 3 x 70 steps, each of 20 to forget and 64 retained; the mask before them reads 70 and 384.
-    assert evaluations("interference_aware", load(70)) == 210 * 84 + 70 + 384
-    assert evaluations("interference_aware", load(5)) == 60 * (5 + 64) + 5 + 384
+    ours: dict[str, JsonValue] = {
+        "steps_per_instance": 3,
+        "min_steps": 60,
+        "forget_batch": 20,
+        "retain_batch": 64,
+        "mask_share": 0.5,
+    }
+    assert evaluations("interference_aware", load(70), **ours) == 210 * 84 + 70 + 384
+    assert evaluations("interference_aware", load(5), **ours) == 60 * (5 + 64) + 5 + 384
+    assert evaluations("interference_aware", load(70), **{**ours, "mask_share": 1}) == 210 * 84
     assert evaluations("neggrad_plus", load(70)) == 210 * 84
     assert evaluations("finetune", load(70)) == 210 * 64
     assert evaluations("gradient_ascent", load(70)) == 210 * 20

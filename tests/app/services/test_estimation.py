@@ -21,7 +21,7 @@ from running_service import Registered, add_tenant, register_model
 INSTANCES, EPOCHS, TRAINING_SECONDS = 1000, 60, 10.0
 UNIT = TRAINING_SECONDS / (EPOCHS * INSTANCES)
 """Seconds that a gradient evaluation took in the models' training."""
-FEW, MANY = 10, 300
+FEW, MANY = 10, 450
 """Fewer and more instances than where retraining gets cheaper."""
 
 Register = Callable[..., Registered]
