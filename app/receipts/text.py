@@ -172,8 +172,8 @@ def _check(said: _Json, signed: _Json, envelope: str, public_url: str) -> Sectio
         "How to check it",
         [
             "What binds is the signed receipt, a JSON file; this page only tells it in words. Ask"
-            f" for it, or fetch {public_url}/v1/deletion-requests/{request['id']}/receipt. Its"
-            f" sha256 is {digest}.",
+            f" for it, or fetch {public_url}/v1/deletion-requests/{request['id']}/receipt as"
+            f" application/json. Its sha256 is {digest}.",
             f"It is signed with Ed25519 by the key {keys}, which {public_url}/.well-known/jwks.json"
             " publishes. The free program 'expunge' checks it without asking anybody:"
             " expunge receipts verify receipt.json --jwks jwks.json",
