@@ -80,7 +80,6 @@ def task_mean(losses: Tensor, cells: Tensor) -> Tensor:
     return (losses.sum(0) / counts).sum()
 
 
-@torch.no_grad()
 def losses(
     workload: Workload,
     model: nn.Module,
@@ -89,15 +88,9 @@ def losses(
     device: torch.device,
 ) -> Tensor:
     """The loss of every cell, [N, T] on the CPU, NaN outside `cells`; the model is left in eval."""
-    result = torch.full(cells.shape, math.nan)
-    for indices, outputs, batch in passes(model, instances, cells, device):
-        chosen = cells[indices]
-        found = cell_losses(workload, outputs, batch, chosen).cpu()
-        result[indices] = torch.where(chosen, found, math.nan)
-    return result
+    return losses_and_metrics(workload, model, instances, cells, [], device)[0]
 
 
-@torch.no_grad()
 def metrics(
     workload: Workload,
     model: nn.Module,
@@ -110,28 +103,57 @@ def metrics(
     None where a set has no cell of the task, or the metric is not defined on so few. Leaves the
     model in eval mode.
     """
-    names = list(workload.tasks)
-    with owners_code("a task's new_metric"):
-        accumulators = [[task.new_metric() for task in workload.tasks.values()] for _ in cell_sets]
-    union = torch.stack(list(cell_sets)).any(0)
-    for indices, outputs, batch in passes(model, instances, union, device):
-        for cells, row in zip(cell_sets, accumulators, strict=True):
-            chosen = cells[indices]
-            for column, name in enumerate(names):
-                rows = chosen[:, column].nonzero().squeeze(1)
-                if len(rows):  # on the CPU, where the accumulators are
-                    output, target = _of_task(name, outputs, batch, len(indices))
-                    with owners_code(f"the metric of task {name!r}"):
-                        row[column].update(output.cpu()[rows], target.cpu()[rows])
-    found: list[list[float | None]] = []
-    for cells, row in zip(cell_sets, accumulators, strict=True):
-        taught = cells.any(0)
+    nothing = torch.zeros_like(cell_sets[0])
+    return losses_and_metrics(workload, model, instances, nothing, cell_sets, device)[1]
+
+
+@torch.no_grad()
+def losses_and_metrics(
+    workload: Workload,
+    model: nn.Module,
+    instances: InstanceSet,
+    cells: Tensor,
+    cell_sets: Sequence[Tensor],
+    device: torch.device,
+) -> tuple[Tensor, list[list[float | None]]]:
+    """The `losses` of `cells` and the `metrics` over `cell_sets`, in one pass over both."""
+    found = torch.full(cells.shape, math.nan)
+    meters = [_Meter(workload, chosen) for chosen in cell_sets]
+    everything = torch.stack([cells, *cell_sets]).any(0)
+    for indices, outputs, batch in passes(model, instances, everything, device):
+        chosen = cells[indices]
+        if bool(chosen.any()):
+            now = cell_losses(workload, outputs, batch, chosen).cpu()
+            found[indices] = torch.where(chosen, now, math.nan)
+        for meter in meters:
+            meter.update(indices, outputs, batch)
+    return found, [meter.compute() for meter in meters]
+
+
+class _Meter:
+    """Each task's metric over one set of cells."""
+
+    def __init__(self, workload: Workload, cells: Tensor) -> None:
+        self._cells = cells
+        with owners_code("a task's new_metric"):
+            self._metrics = {name: task.new_metric() for name, task in workload.tasks.items()}
+
+    def update(self, indices: Tensor, outputs: Outputs, batch: Batch) -> None:
+        chosen = self._cells[indices]
+        for column, (name, metric) in enumerate(self._metrics.items()):
+            rows = chosen[:, column].nonzero().squeeze(1)
+            if len(rows):  # on the CPU, where the metrics are
+                output, target = _of_task(name, outputs, batch, len(indices))
+                with owners_code(f"the metric of task {name!r}"):
+                    metric.update(output.cpu()[rows], target.cpu()[rows])
+
+    def compute(self) -> list[float | None]:
+        taught = self._cells.any(0)
         values = []
-        for column, name in enumerate(names):
+        for column, (name, metric) in enumerate(self._metrics.items()):
             with owners_code(f"the metric of task {name!r}"):
-                values.append(float(row[column].compute()) if taught[column] else math.nan)
-        found.append([value if math.isfinite(value) else None for value in values])
-    return found
+                values.append(float(metric.compute()) if taught[column] else math.nan)
+        return [value if math.isfinite(value) else None for value in values]
 
 
 def passes(

@@ -3,9 +3,10 @@
 After "Interference-Aware Multi-Task Unlearning" (arXiv 2605.19042), with its two ideas recast.
 Each forgotten cell has a loss to reach, taken from held-out data, and is pushed towards it from
 both sides (`constraints`). The forget direction is made harmless to the losses of retain data by a
-projection on the cone of their gradients (`engine.projection`), and restricted to the weights that
-speak of the forget set. Every step also descends the retain loss. Looks at the calibrating half of
-the held-out data choose the weights and say when to stop (`selection`).
+projection on the cone of their gradients (`engine.projection`). Every step also descends the retain
+loss, and is taken in the metric of the retained inputs (`engine.retained_inputs`): where the retain
+data hardly reach a layer it moves freely, elsewhere little. Looks at the calibrating half of the
+held-out data choose the weights and say when to stop (`selection`).
 """
 
 import math
@@ -18,14 +19,15 @@ from torch import Tensor
 from engine import evaluation
 from engine.errors import Diverged
 from engine.gradients import flat_gradient, flatten, specific_weights, trainable
-from engine.methods.adam import Adam
 from engine.methods.batches import Sampler
 from engine.methods.constraints import Constraints
 from engine.methods.normalisation import re_estimate
+from engine.methods.relative_momentum import RelativeMomentum
 from engine.methods.selection import Look, Selector
 from engine.methods.settings import Settings
 from engine.problem import Outcome, Problem
 from engine.projection import complement, cone
+from engine.retained_inputs import RetainedInputs
 
 _MASK_BATCH = 16
 _MASK_BATCHES = 24
@@ -92,6 +94,7 @@ class _Run:
         self.repair = settings.repair
         self.rounds = 0
         self.mask = self._mask(forgetting, retained)
+        self.metric = self._metric(retained)
 
     def derived(self) -> dict[str, JsonValue]:
         """What the model's own statistics made of the settings."""
@@ -124,7 +127,7 @@ class _Run:
     def _round(self, number: int, best: _Best) -> _Best:
         """One schedule of steps from the weights as they are; the best candidate so far."""
         settings = self.settings
-        optimizer = Adam(self.weights)
+        optimizer = RelativeMomentum(self.weights)
         safe = self._copy()
         chosen: _Best | None = None
         for step in range(self.steps):
@@ -141,7 +144,7 @@ class _Run:
                 self._roll_back(safe, finite=look is not None)
                 if self.rollbacks > _MAX_ROLLBACKS:
                     break
-                optimizer = Adam(self.weights)
+                optimizer = RelativeMomentum(self.weights)
                 continue
             safe = self._copy()
             self._balance(look)
@@ -178,7 +181,8 @@ class _Run:
             towards = cone(towards, self.rows)
         elif settings.projection == "complement":
             towards = complement(towards, self.rows)
-        return self.mask * (towards - mend)
+        move = towards - mend
+        return self.mask * (self.metric(move) if self.metric else move)
 
     def _retain_gradient(self) -> Tensor:
         """The gradient of the retain loss on a mini-batch, [D]; its chunks are kept as rows."""
@@ -212,6 +216,16 @@ class _Run:
             squares.append(gradients.square().mean(0))
         chosen = specific_weights(squares[0], squares[1], self.settings.mask_share)
         return chosen.to(squares[0])
+
+    def _metric(self, retained: Tensor) -> RetainedInputs | None:
+        """Of the inputs that retain data give the network's layers, as the weights are now."""
+        if self.settings.metric == "none":
+            return None
+        problem = self.problem
+        order = torch.randperm(len(retained), generator=problem.generator)
+        return RetainedInputs(
+            problem.model, self.weights, problem.train, retained[order], problem.device
+        )
 
     def _balance(self, look: Look) -> None:
         """Repair more while the retain probe has lost more than it may, and less again after."""

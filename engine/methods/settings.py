@@ -10,26 +10,30 @@ from engine.methods.method_settings import MethodSettings
 class Settings(MethodSettings):
     """None of them depends on the request; what does is derived from the model's own statistics."""
 
-    learning_rate: float = Field(7e-4, gt=0, le=1)
-    """Adam's, falling by a cosine to a twentieth in each round."""
-    steps_per_instance: float = Field(3.0, gt=0)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    """Share of its own size by which a step moves a layer; falls by a cosine to a twentieth in each
+    round."""
+    steps_per_instance: float = Field(1.5, gt=0)
     min_steps: int = Field(60, ge=2)
     """A round takes the larger of these and `steps_per_instance` times the forget instances."""
-    rounds: int = Field(3, ge=1)
+    rounds: int = Field(2, ge=1)
     """At most; another one starts only while the bar is unmet on the calibrating half."""
     forget_batch: int = Field(20, ge=1)
-    retain_batch: int = Field(64, ge=1)
+    retain_batch: int = Field(32, ge=1)
     repair: float = Field(2.0, ge=0)
     """Least weight of the retain gradient in every step; it rises while too much is lost."""
     self_retain: float = Field(2.0, ge=0)
     """Weight of keeping the forgotten instances' other tasks where they were."""
-    mask_share: float = Field(0.5, gt=0, le=1)
-    """Share of the weights that may change: those that speak most of the forget set."""
+    mask_share: float = Field(1.0, gt=0, le=1)
+    """Share of the weights that may change: those that speak most of the forget set; 1 takes no
+    mask, and no gradients to find one."""
+    metric: Literal["retained_inputs", "none"] = "retained_inputs"
+    """In which the steps are taken: sparing what retain data reach, or every weight alike."""
     projection: Literal["cone", "complement", "none"] = "cone"
     """How the forget direction is kept from harming retain data."""
-    row_chunks: int = Field(4, ge=1)
+    row_chunks: int = Field(2, ge=1)
     """Retain gradients a step, each of a chunk of the retain batch."""
-    row_memory: int = Field(4, ge=1)
+    row_memory: int = Field(1, ge=1)
     """Steps for which such a gradient constrains the forget direction."""
     check_every: int = Field(10, ge=1)
     """Steps between looks at the calibrating half."""

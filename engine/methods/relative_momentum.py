@@ -1,0 +1,48 @@
+"""Steps measured by the weights themselves: one learning rate for networks of any scale."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_MOMENTUM = 0.9
+
+
+class RelativeMomentum:
+    """Gradient descent with momentum whose every step moves a tensor by a share of its own size.
+
+    The direction of a tensor is divided by the running root mean square of its gradient and
+    multiplied by the root mean square of its weights, as in layer-wise adaptive rates (LARS, arXiv
+    1708.03888): unlike Adam it keeps the direction within a tensor, which a metric has chosen.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        """Start without memory; the weights are changed in place."""
+        self.weights = weights
+        self.steps = 0
+        self.mean = torch.zeros(0)
+        self.squares = torch.zeros(len(weights), dtype=torch.float64)
+        whole = torch.cat([weight.detach().flatten() for weight in weights])
+        # Vectors (biases, the weights of norms) start at 0 or 1, which says nothing of their scale.
+        self._units = [_rms(weight) if weight.dim() > 1 else _rms(whole) for weight in weights]
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """Move against `gradient` [D], each tensor by about `rate` of its root mean square."""
+        if not self.steps:
+            self.mean = torch.zeros_like(gradient)
+        self.steps += 1
+        self.mean.lerp_(gradient, 1 - _MOMENTUM)
+        bias = 1 - _MOMENTUM**self.steps
+        sizes = [weight.numel() for weight in self.weights]
+        pieces = zip(self.mean.split(sizes), gradient.split(sizes), strict=True)
+        for index, (mean, now) in enumerate(pieces):
+            square = float(now.square().mean())
+            self.squares[index] += (1 - _MOMENTUM) * (square - float(self.squares[index]))
+            size = max((float(self.squares[index]) / bias) ** 0.5, 1e-30)
+            weight = self.weights[index]
+            weight.sub_((rate * self._units[index] / (bias * size)) * mean.view_as(weight))
+
+
+def _rms(tensor: Tensor) -> float:
+    return float(tensor.detach().square().mean().sqrt())
