@@ -298,7 +298,7 @@ class Process:
                 self._process.wait()
 
 
-NETWORK = {"hidden": 16, "epochs": 2}
+NETWORK = {"hidden": 64, "epochs": 2}
 
 
 @pytest.fixture(scope="session")
