@@ -1,6 +1,7 @@
 """What routes ask for by type: the database, who is calling, a session, the write operation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
@@ -21,7 +22,8 @@ from app.storage import LocalStorage, Storage
 _bearer = HTTPBearer(
     scheme_name="bearer",
     bearerFormat="exp_<prefix>_<secret>",
-    description="An API key, made by `POST /v1/api-keys` or `python -m app keys create`.",
+    description="An API key, made by `POST /v1/api-keys` or `python -m app keys create`."
+    " An operation lists the scopes of which one is needed; `admin` stands for all of them.",
     auto_error=False,
 )
 
@@ -79,14 +81,21 @@ def get_principal(
 AnyPrincipal = Annotated[Principal, Depends(get_principal)]
 
 
-def requires(*scopes: Scope) -> Callable[[Principal], Principal]:
+@dataclass(frozen=True)
+class ScopeCheck:
     """A dependency: the caller, who must hold one of `scopes`; 403 names what is missing."""
 
-    def principal(caller: AnyPrincipal) -> Principal:
-        caller.require(*scopes)
+    scopes: tuple[Scope, ...]
+
+    def __call__(self, caller: AnyPrincipal) -> Principal:
+        """The caller, if they may."""
+        caller.require(*self.scopes)
         return caller
 
-    return principal
+
+def requires(*scopes: Scope) -> ScopeCheck:
+    """A dependency of a route that is for holders of one of `scopes`, as its description says."""
+    return ScopeCheck(scopes)
 
 
 def operation_of(request: Request, parts: Parts, principal: Principal, content: bytes) -> Operation:

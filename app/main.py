@@ -80,5 +80,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     for router in ROUTERS:
         app.include_router(router)
-    app.openapi = openapi.of(app)  # type: ignore[method-assign]  # as FastAPI documents it
+    app.openapi = openapi.of(app, ROUTERS)  # type: ignore[method-assign]  # as FastAPI documents it
     return app

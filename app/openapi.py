@@ -1,10 +1,13 @@
 """The OpenAPI document: FastAPI's, with an example and the possible problems of every operation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
+from app.http import ScopeCheck
 from app.problems import MEDIA_TYPE, TYPES
 
 TAGS = [
@@ -56,24 +59,28 @@ _IDEMPOTENCY_KEY = {
 }
 
 
-def of(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """What makes the document of `app`, once."""
+def of(app: FastAPI, routers: Sequence[APIRouter]) -> Callable[[], dict[str, Any]]:
+    """What makes the document of `app`, whose routes are those of `routers`, once."""
     plain = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _enriched(plain())
+            app.openapi_schema = _enriched(plain(), _scopes(routers))
         return app.openapi_schema
 
     return document
 
 
-def _enriched(document: dict[str, Any]) -> dict[str, Any]:
+def _enriched(
+    document: dict[str, Any], scopes: dict[tuple[str, str], tuple[str, ...]]
+) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     schemas["Problem"] = _PROBLEM
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for method, operation in _operations(document):
+    for path, method, operation in _operations(document):
+        if (path, method) in scopes:  # any one of these lets a caller in
+            operation["security"] = [{"bearer": [scope]} for scope in scopes[path, method]]
         responses = operation["responses"]
         responses.pop("422", None)
         responses["default"] = {
@@ -89,9 +96,28 @@ def _enriched(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in document["paths"].values():
-        yield from path.items()
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def _scopes(routers: Sequence[APIRouter]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """By path and verb, the scopes of which one is asked for."""
+    found = {}
+    for route in (route for router in routers for route in router.routes):
+        if isinstance(route, APIRoute):
+            for check in _checks(route.dependant):
+                for method in route.methods or ():
+                    found[route.path_format, method.lower()] = tuple(map(str, check.scopes))
+    return found
+
+
+def _checks(dependant: Dependant) -> Iterator[ScopeCheck]:
+    if isinstance(dependant.call, ScopeCheck):
+        yield dependant.call
+    for part in dependant.dependencies:
+        yield from _checks(part)
 
 
 def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:

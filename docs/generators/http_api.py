@@ -1,7 +1,9 @@
 """The HTTP API by resource, from the OpenAPI document that the service serves."""
 
+import json
 import tempfile
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from generators.source import field_notes, table
 _HEAD = """# HTTP API
 
 A running service shows this, with every field and an example, under `/docs`, and serves the OpenAPI
-document at `/openapi.json`. Here is what holds for all of it, and what there is.
+document at `/openapi.json`, which is also a file here: [openapi.json](openapi.json). What follows
+is what holds for all of it, and what there is.
 
 - JSON, snake_case, RFC 3339 times in UTC. Ids sort by time: `req_...`, `job_...`, `ver_...`.
 - `Authorization: Bearer <API key>`. A call that lacks the scope is answered 403, what belongs to
@@ -27,7 +30,8 @@ document at `/openapi.json`. Here is what holds for all of it, and what there is
 - Lists are pages: `?limit=` and `?after=`, newest first, with `next` in the body and `Link:
   rel=next`.
 - `ETag` and `If-None-Match`, and `If-Match` where two might change the same thing.
-- Unknown fields are refused.
+- Unknown fields are refused. An answer may get new fields, values and status codes with any
+  release, so pass over what you do not know; what there is stays.
 """
 _ORDER = ("models", "versions", "deletion-requests", "jobs", "events", "ledger", "keys")
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -57,10 +61,16 @@ def _place(tag: str) -> int:
     return _ORDER.index(tag) if tag in _ORDER else len(_ORDER)
 
 
+@cache
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
     with tempfile.TemporaryDirectory() as folder:
         return create_app(Settings(state_dir=Path(folder), database_url="sqlite://")).openapi()
+
+
+def exported() -> str:
+    """The OpenAPI document as JSON, as a service serves it."""
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _split(told: str) -> tuple[str, str]:
