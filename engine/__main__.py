@@ -78,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m engine",
         description="Run an unlearning job, or train and evaluate a workload's network by hand.",
-        epilog="`python -m engine SPEC.json` is short for `python -m engine run SPEC.json`.",
+        epilog="`python -m engine SPEC.json` is short for `python -m engine run SPEC.json`."
+        " On several processes: `torchrun --nproc-per-node 2 -m engine SPEC.json`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -221,11 +222,17 @@ class _LineProgress:
 
 
 def _print_line(content: object) -> None:
-    print(json.dumps(content), flush=True)
+    _print_whole(json.dumps(content))
 
 
 def _print_model(line: BaseModel) -> None:
-    print(line.model_dump_json(), flush=True)
+    _print_whole(line.model_dump_json())
+
+
+def _print_whole(line: str) -> None:
+    # In one piece: several processes of a job may share this output.
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _fail(kind: str, message: str) -> None:

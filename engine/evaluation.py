@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+import torchmetrics
 from torch import Tensor, nn
 
 from engine.contract import owners_code
@@ -137,6 +138,10 @@ class _Meter:
         self._cells = cells
         with owners_code("a task's new_metric"):
             self._metrics = {name: task.new_metric() for name, task in workload.tasks.items()}
+        for metric in self._metrics.values():
+            if isinstance(metric, torchmetrics.Metric):
+                # Each process of a job measures by itself; torchmetrics would wait for the others.
+                metric.distributed_available_fn = lambda: False
 
     def update(self, indices: Tensor, outputs: Outputs, batch: Batch) -> None:
         chosen = self._cells[indices]

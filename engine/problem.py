@@ -1,13 +1,17 @@
 """What every unlearning method is given and gives back: the one signature of `engine.methods`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from engine.group import ALONE, Group
+from engine.saved_state import SavedState
+from engine.spec import Precision
 from engine.workload import InstanceSet, Reporter, Workload
 
 
@@ -38,6 +42,19 @@ class Problem:
     progress: Reporter
     ancestor: Path | None = None
     """Weights from before the model saw any cell of `forget` or `earlier`, where there are such."""
+    group: Group = ALONE
+    """The processes of this job. A method that does not share its work out among them does all of
+    it in each, to the same result."""
+    saved_state: SavedState = field(default_factory=SavedState)
+    """Where a method that can go on from the middle keeps what it needs for that."""
+    precision: Precision = "float32"
+    """Of the forward passes whose gradients are taken; weights and losses are always float32."""
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Runs the network in the job's precision while the block runs."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True)

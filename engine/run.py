@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import tempfile
@@ -20,11 +22,13 @@ from engine.checkpoint import load_weights, write_weights
 from engine.contract import check_tasks, fresh_model, split_of
 from engine.delta import write_delta
 from engine.errors import Diverged, InvalidSpec
+from engine.group import Group, join_group, leave_group
 from engine.load import load_of
 from engine.manifest import read_manifest, resolve
 from engine.planner import cheaper_to_retrain
 from engine.problem import Outcome, Problem
 from engine.registry import load_method, load_workload
+from engine.saved_state import SavedState
 from engine.spec import (
     DELTA_FILE,
     RESULT_FILE,
@@ -44,18 +48,41 @@ Emit = Callable[[Progress], None]
 _START_BEFORE = frozenset({"retrain", "rewind"})
 """Methods that start from weights which a task that is forgotten entirely has never taught."""
 
+_DETERMINES = {
+    "workload",
+    "workload_options",
+    "requests",
+    "method",
+    "settings",
+    "seed",
+    "precision",
+}
+"""What of a specification the new weights hang on, beside the content of its files."""
 
-def run(spec: JobSpec, emit: Emit) -> JobResult:
+
+def run(spec: JobSpec, emit: Emit) -> JobResult | None:
     """Carry out `spec`; leaves weights and `result.json` in its staging folder, or neither.
 
     The same spec on the same machine with the same number of threads gives the same weights, byte
     for byte. Raises `EngineError` with one sentence where it cannot be done; the staging folder
-    then has no `result.json`.
+    then has no `result.json`. Of several processes (`engine.group`) the first one audits, writes
+    and tells; the others give None.
     """
     started = time.perf_counter()
+    group, device_name = join_group(spec.device)
+    try:
+        return _run(spec, group, _device(device_name), emit if group.rank == 0 else _quiet, started)
+    finally:
+        leave_group(group)
+
+
+def _run(
+    spec: JobSpec, group: Group, device: torch.device, emit: Emit, started: float
+) -> JobResult | None:
     load = _reporter("load", emit)
     load(0, 4)
-    _clear_staging(spec)
+    if group.rank == 0:
+        _clear_staging(spec)
     workload = load_workload(spec.workload, spec.workload_options)
     check_tasks(workload)
     method = load_method(spec.method)
@@ -68,7 +95,6 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
     job_load = load_of(cells, spec.thresholds)
     dear = cheaper_to_retrain(spec.method, job_load, spec.settings, epochs_of(workload))
     load(3, 4)
-    device = _device(spec.device)
     before = fresh_model(workload)
     load_weights(before, spec.parent_weights)
     before.to(device).eval()
@@ -88,6 +114,9 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
         device=device,
         progress=_reporter("unlearn", emit),
         ancestor=spec.ancestor_weights,
+        group=group,
+        saved_state=SavedState(spec.state, _identity(spec) if spec.state else "", spec.state_every),
+        precision=spec.precision,
     )
     emptied = emptied_tasks(tasks, cells.retain, cells.forget)
     if emptied and spec.method not in _START_BEFORE:
@@ -98,6 +127,8 @@ def run(spec: JobSpec, emit: Emit) -> JobResult:
     if dear:
         outcome = dataclasses.replace(outcome, notes=(*outcome.notes, dear))
     _check_finite(after)
+    if group.rank > 0:
+        return None
     evidence = Evidence(
         workload,
         train,
@@ -127,6 +158,20 @@ def _clear_staging(spec: JobSpec) -> None:
         raise InvalidSpec(
             f"the staging folder {spec.staging} cannot be used: {error.strerror}"
         ) from error
+
+
+def _identity(spec: JobSpec) -> str:
+    """Of all that determines the new weights, as hex sha256; where files lie is no part of it."""
+    content = spec.model_dump(mode="json", include=_DETERMINES)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for path in (spec.parent_weights, spec.manifest):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _quiet(_: Progress) -> None:
+    """Only the first process of a group tells how far it is."""
 
 
 def _write(

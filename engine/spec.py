@@ -15,6 +15,9 @@ DESCRIPTION_FILE = "description.json"
 WEIGHTS_FILE = "weights.safetensors"
 DELTA_FILE = "weights.delta"
 
+STATE_FILE = "state.safetensors"
+
+Precision = Literal["float32", "bfloat16"]
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
@@ -88,7 +91,13 @@ class JobSpec(_Strict):
     seed: int = 0
     threads: int | None = Field(None, ge=1)
     device: str = "cpu"
+    precision: Precision = "float32"
+    """Of the forward passes whose gradients the default method takes."""
     staging: Path
+    state: Path | None = None
+    """Where the method keeps how far it has come; an attempt that finds it goes on from there."""
+    state_every: int = Field(50, ge=1)
+    """Steps between two writings of it."""
     delta_bytes: int = Field(0, ge=0)
     """Leave a delta from the parent beside the weights if it is no longer than this; 0: none."""
     training_seconds: float | None = None

@@ -1,4 +1,4 @@
-"""Who competes, what each may tune, and which pieces of the default method can be left out."""
+"""Who competes, what each may tune, and which pieces of the default method can be changed."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -46,7 +46,8 @@ _TUNED: Mapping[str, list[Trial]] = {
 _STEPLESS = frozenset({"ssd"})
 
 _ABLATIONS: Mapping[str, Trial] = {
-    "mask off": {"mask_share": 1.0},
+    "metric off": {"metric": "none"},
+    "mask on": {"mask_share": 0.5},
     "projection off": {"projection": "none"},
     "complement": {"projection": "complement"},
     "repair off": {"repair": 0.0},

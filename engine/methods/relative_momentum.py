@@ -1,6 +1,6 @@
 """Steps measured by the weights themselves: one learning rate for networks of any scale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,10 @@ class RelativeMomentum:
         self.squares = torch.zeros(len(weights), dtype=torch.float64)
         whole = torch.cat([weight.detach().flatten() for weight in weights])
         # Vectors (biases, the weights of norms) start at 0 or 1, which says nothing of their scale.
-        self._units = [_rms(weight) if weight.dim() > 1 else _rms(whole) for weight in weights]
+        self._units = torch.tensor(
+            [_rms(weight) if weight.dim() > 1 else _rms(whole) for weight in weights],
+            dtype=torch.float64,
+        )
 
     @torch.no_grad()
     def step(self, gradient: Tensor, rate: float) -> None:
@@ -41,7 +44,16 @@ class RelativeMomentum:
             self.squares[index] += (1 - _MOMENTUM) * (square - float(self.squares[index]))
             size = max((float(self.squares[index]) / bias) ** 0.5, 1e-30)
             weight = self.weights[index]
-            weight.sub_((rate * self._units[index] / (bias * size)) * mean.view_as(weight))
+            weight.sub_((rate * float(self._units[index]) / (bias * size)) * mean.view_as(weight))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What changes from step to step; for `restore`."""
+        return {"mean": self.mean, "squares": self.squares, "units": self._units}
+
+    def restore(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+        """Go on where another one was when it took these `tensors`."""
+        self.mean, self.steps = tensors["mean"], steps
+        self.squares, self._units = tensors["squares"].cpu(), tensors["units"].cpu()
 
 
 def _rms(tensor: Tensor) -> float:

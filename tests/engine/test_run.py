@@ -46,7 +46,7 @@ def spec(digits, tmp_path: Path) -> MakeSpec:  # type: ignore[no-untyped-def]
                         tasks=tasks,
                     ),
                 ),
-                "settings": {"rounds": 1, "min_steps": 20, "steps_per_instance": 0.5},
+                "settings": {"rounds": 1, "min_steps": 40},
                 "threads": 1,
                 "staging": tmp_path / "staging",
                 **changes,

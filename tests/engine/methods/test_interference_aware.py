@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from engine.audit.membership import auc
 from engine.errors import Diverged, InvalidSpec
 from engine.methods.interference_aware import unlearn
 from engine.problem import Problem
+from engine.saved_state import SavedState
 
 CPU = torch.device("cpu")
 TASKS = ["digit", "parity", "magnitude"]
@@ -69,11 +71,18 @@ def test_forgotten_instances_come_to_look_like_held_out_ones_and_the_rest_stays(
     assert set(outcome.settings) >= {"learning_rate", "multipliers", "rounds_taken"}
 
 
-@pytest.mark.parametrize("projection", ["complement", "none"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"projection": "complement"},
+        {"projection": "none"},
+        {"metric": "none", "mask_share": 0.5},
+    ],
+)
 def test_a_partial_request_leaves_the_other_tasks_of_its_instances_alone(
-    digits: Any, projection: str
+    digits: Any, settings: dict[str, Any]
 ) -> None:
-    given = problem(digits, ["digit"], settings={"rounds": 1, "projection": projection})
+    given = problem(digits, ["digit"], settings={"rounds": 1, **settings})
     unlearn(given)
     own = given.retain & given.forget.any(1, keepdim=True)
     ((digit, parity, magnitude),) = evaluation.metrics(
@@ -115,3 +124,41 @@ def test_a_step_that_is_far_too_long_is_rolled_back_and_shortened(digits: Any) -
     assert float(str(outcome.settings["final_learning_rate"])) < 0.5
     (retain,) = evaluation.metrics(given.workload, given.model, given.train, [given.retain], CPU)
     assert min(value for value in retain if value is not None) > 0.8
+
+
+class Killed(Exception):
+    """What ends an attempt in the middle."""
+
+
+@pytest.mark.parametrize("tasks", [TASKS, ["digit"]])
+def test_an_attempt_that_was_cut_off_is_gone_on_from_to_the_same_weights(
+    digits: Any, tasks: list[str], tmp_path: Path
+) -> None:
+    settings = {"rounds": 2, "min_steps": 40, "learning_rate": 0.02}
+    whole = problem(digits, tasks, settings=settings)
+    expected = unlearn(whole)
+
+    def cut_off(step: int, of: int) -> None:
+        if step == 37:
+            raise Killed
+
+    def state() -> SavedState:
+        return SavedState(tmp_path / "state.safetensors", "job", every=20)
+
+    with pytest.raises(Killed):
+        unlearn(problem(digits, tasks, settings=settings, saved_state=state(), progress=cut_off))
+    again = problem(digits, tasks, settings=settings, saved_state=state())
+    found = unlearn(again)
+    assert found.settings["resumed_at_step"] == 20
+    assert found.settings == expected.settings | {"resumed_at_step": 20}
+    assert found.gradient_evaluations == expected.gradient_evaluations
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, again.model.state_dict()[name]), name
+
+
+def test_half_precision_passes_forget_as_well(digits: Any) -> None:
+    given = problem(digits, TASKS, precision="bfloat16")
+    unlearn(given)
+    assert min(aucs(given, given.forget)) > 0.4
+    assert max(aucs(given, given.forget)) < 0.65
+    assert all(weight.dtype == torch.float32 for weight in given.model.parameters())
