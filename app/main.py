@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.parts = parts
     app.state.registry = registry
-    problems.install(app)
+    problems.install(app, ROUTERS)
     # The last one added is the outermost.
     app.add_middleware(
         BodyLimits,

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's, with an example and the possible problems of every operation."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from app.http import ScopeCheck
+from app.openapi_examples import example_of, restore_nulls
 from app.problems import MEDIA_TYPE, TYPES
 
 TAGS = [
@@ -16,6 +18,7 @@ TAGS = [
     {"name": "deletion requests", "description": "Instances x tasks to be forgotten"},
     {"name": "jobs", "description": "Engine runs that serve requests"},
     {"name": "events", "description": "Every change of state, as it happens"},
+    {"name": "webhooks", "description": "Events sent to addresses of yours, signed"},
     {"name": "ledger", "description": "The hash chain of events, and the keys that sign"},
     {"name": "keys", "description": "Who may call"},
     {"name": "operations", "description": "For whoever runs the service"},
@@ -49,13 +52,13 @@ _PROBLEM = {
         }
     ],
 }
+_PARAMETER = re.compile(r"{(\w+)}")
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "Makes a repetition safe: it gets the first answer again. Kept for 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "example": "5f0c6a52-6a3e-4c3b-9d0e-1f6f2f3b9a10",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 
 
@@ -78,6 +81,7 @@ def _enriched(
     schemas["Problem"] = _PROBLEM
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    restore_nulls(schemas)
     for path, method, operation in _operations(document):
         if (path, method) in scopes:  # any one of these lets a caller in
             operation["security"] = [{"bearer": [scope]} for scope in scopes[path, method]]
@@ -92,8 +96,29 @@ def _enriched(
         contents = [operation.get("requestBody", {}), *responses.values()]
         for media in (m for c in contents for m in c.get("content", {}).values()):
             if "example" not in media and "examples" not in media:
-                media["example"] = _example(media.get("schema", {}), schemas)
+                media["example"] = example_of(media.get("schema", {}), schemas)
+    _link(document)
     return document
+
+
+def _link(document: dict[str, Any]) -> None:
+    """Say of what a POST makes which operations go on with it, by its id."""
+    for path, item in document["paths"].items():
+        for status, response in item.get("post", {}).get("responses", {}).items():
+            content = response.get("content", {}).get("application/json", {})
+            if not status.startswith("2") or "id" not in (content.get("example") or {}):
+                continue
+            links = {}
+            for further, _, operation in _operations(document):
+                name, _, rest = further.removeprefix(f"{path}/{{").partition("}")
+                if further.startswith(f"{path}/{{") and "{" not in rest:
+                    kept = {part: f"$request.path.{part}" for part in _PARAMETER.findall(path)}
+                    links[operation["operationId"]] = {
+                        "operationId": operation["operationId"],
+                        "parameters": kept | {name: "$response.body#/id"},
+                    }
+            if links:
+                response["links"] = links
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -118,29 +143,3 @@ def _checks(dependant: Dependant) -> Iterator[ScopeCheck]:
         yield dependant.call
     for part in dependant.dependencies:
         yield from _checks(part)
-
-
-def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    """The schema's own example, or one made of those of its parts."""
-    if "$ref" in schema:
-        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    for key in ("examples", "enum"):
-        if schema.get(key):
-            return schema[key][0]
-    for key in ("const", "default"):
-        if key in schema:
-            return schema[key]
-    for key in ("anyOf", "oneOf"):
-        if key in schema:
-            return _example(schema[key][0], schemas)
-    match schema.get("type"):
-        case "object":
-            properties = schema.get("properties", {})
-            return {name: _example(part, schemas) for name, part in properties.items()}
-        case "array":
-            return [_example(schema.get("items", {}), schemas)]
-        case "string" if schema.get("format") == "date-time":
-            return "2026-03-04T09:00:00Z"
-        case kind:
-            simple = {"string": "text", "integer": 1, "number": 0.5, "boolean": True}
-            return simple.get(str(kind))

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app.states import IllegalTransition
 
@@ -105,8 +106,9 @@ class Unavailable(Problem):
         super().__init__(503, "unavailable", detail, headers={"Retry-After": str(retry_after)})
 
 
-def install(app: FastAPI) -> None:
-    """Make every error that leaves `app` a problem document."""
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Make every error that leaves `app` a problem; `routers` hold its routes."""
+    app.state.routers = routers
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -146,13 +148,23 @@ async def _answer_validation(request: Request, error: Exception) -> JSONResponse
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    detail = error.detail
+    detail, headers = error.detail, error.headers
     if status == HTTPStatus.NOT_FOUND:
         detail = f"there is nothing at {request.url.path}"
     elif status == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} is not possible at {request.url.path}"
+        headers = {"Allow": ", ".join(_methods_at(request)) or (headers or {}).get("Allow", "")}
     slug = status.phrase.lower().replace(" ", "-")
-    return Problem(status, slug, detail, headers=error.headers).response()
+    return Problem(status, slug, detail, headers=headers).response()
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All that the path takes: Starlette names those of the first route that it finds there."""
+    routes = [route for router in request.app.state.routers for route in router.routes]
+    there = (
+        r for r in routes if isinstance(r, Route) and r.matches(request.scope)[0] != Match.NONE
+    )
+    return sorted({method for route in there for method in route.methods or ()})
 
 
 async def _answer_illegal(request: Request, error: Exception) -> JSONResponse:

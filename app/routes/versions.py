@@ -66,7 +66,8 @@ _FORM: dict[str, Any] = {
                 },
                 "example": {
                     "weights": "(the bytes of weights.safetensors)",
-                    "manifest": '{"id": "img-0007", "subject": "person-19"}\n{"id": "img-0042"}\n',
+                    "manifest": '{"id": "img-0007", "subject": "person-19"}\n{"id": "img-0042"}\n'
+                    '{"id": "img-0101", "subject": "person-20"}\n',
                     "training_seconds": 812.5,
                 },
             }

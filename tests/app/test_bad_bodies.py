@@ -123,6 +123,7 @@ def test_unknown_paths_and_methods_are_problems_too(caller: httpx.Client) -> Non
     assert caller.get("/v1/nothing").json()["type"].endswith("/not-found")
     wrong = caller.put("/v1/models")
     assert wrong.status_code == 405
+    assert wrong.headers["allow"] == "GET, POST"
     assert wrong.json()["type"].endswith("/method-not-allowed")
 
 
