@@ -42,6 +42,8 @@ LEFT_OUT_TABLES: Mapping[str, str] = {
     "workers": "signs of life",
 }
 
+    "webhook_endpoints": "whom to tell, not what was done; making and changing one are events",
+    "webhook_deliveries": "follow from events, and their replays from what receivers answer",
 LEFT_OUT_COLUMNS: Mapping[tuple[str, str], str] = {
     ("jobs", "lease_owner"): "the attempt names its worker; leases come and go with heartbeats",
     ("jobs", "lease_expires_at"): "moved by every heartbeat",

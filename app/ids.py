@@ -4,7 +4,7 @@ from typing import Literal
 
 import uuid_utils
 
-Prefix = Literal["ten", "key", "mod", "ver", "req", "job", "att", "aud", "rcp", "evt", "dlv", "wrk"]
+Prefix = Literal["ten", "key", "mod", "ver", "req", "job", "att", "aud", "rcp", "evt", "dlv", "wrk", "whk"]
 
 
 def new_id(prefix: Prefix) -> str:

@@ -18,8 +18,18 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db import Database, database_now
 from app.services.models import live_workers
-from app.states import FINISHED_REQUEST, JobState, RequestState, VersionState
-from app.tables import Audit, DeletionRequest, Download, Job, LedgerHead, OutboxMessage, Version
+from app.states import FINISHED_REQUEST, DeliveryState, JobState, RequestState, VersionState
+from app.tables import (
+    Audit,
+    DeletionRequest,
+    Download,
+    Job,
+    LedgerHead,
+    OutboxMessage,
+    Version,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -61,7 +71,12 @@ class WorkCollector(Collector):
         """The figures now; `expunge_database_up 0` alone where the database does not answer."""
         try:
             with self._database.read() as session:
-                found = [*_requests(session), *_jobs(session), *_results(session)]
+                found = [
+                    *_requests(session),
+                    *_jobs(session),
+                    *_results(session),
+                    *_webhooks(session),
+                ]
         except SQLAlchemyError:
             yield _gauge("expunge_database_up", "Whether the database answers", 0)
             return
@@ -139,6 +154,27 @@ def _results(session: Session) -> Iterator[Metric]:
     yield _gauge("expunge_ledger_events", "Events in all ledgers", float(events or 0))
     taken = session.scalar(select(func.count()).select_from(Download))
     yield _gauge("expunge_downloads", "Downloads of weights", taken or 0)
+
+
+def _webhooks(session: Session) -> Iterator[Metric]:
+    state = WebhookDelivery.state
+    counts = _counts(session, state)
+    yield _by_state("expunge_webhook_deliveries", "Webhook deliveries", DeliveryState, counts)
+    waits = select(func.count(), func.min(WebhookDelivery.waiting_since)).where(
+        state == DeliveryState.WAITING, WebhookEndpoint.disabled_at.is_(None)
+    )
+    waits = waits.join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+    failed = WebhookDelivery.attempts > 0, WebhookDelivery.lease_expires_at.is_(None)
+    retried = session.execute(waits.where(*failed)).one()[0]
+    yield _gauge("expunge_webhook_retries", "Deliveries that failed and will be retried", retried)
+    oldest = session.execute(waits).one()[1]
+    yield _gauge(
+        "expunge_webhook_oldest_seconds",
+        "How long the oldest delivery to an enabled endpoint has waited",
+        _seconds(database_now(session), oldest),
+    )
+    disabled = session.scalar(select(func.count()).where(WebhookEndpoint.disabled_at.is_not(None)))
+    yield _gauge("expunge_webhook_endpoints_disabled", "Disabled endpoints", disabled or 0)
 
 
 def _by_state(

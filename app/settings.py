@@ -57,6 +57,19 @@ class Settings(BaseSettings):
     torch_threads: int | None = Field(None, ge=1)
     device: str = "cpu"
 
+    webhook_allow_loopback: bool = False
+    """Also deliver to this machine itself, and there without TLS: to try webhooks out."""
+    webhook_timeout_seconds: float = Field(15, gt=0, le=30)
+    """For a whole delivery, from the look-up of the name to the answer."""
+    webhook_max_attempts: int = Field(10, ge=1)
+    """After so many a delivery is dead, until somebody replays it."""
+    webhook_retry_seconds: float = Field(5, gt=0)
+    """Before a delivery's second attempt; four times as long before each further one, to 12 h."""
+    webhook_disable_after_seconds: float = Field(5 * 86400, gt=0)
+    """An endpoint where nothing succeeded for so long is disabled when a delivery dies."""
+    webhook_secret_overlap_seconds: float = Field(86400, ge=0)
+    """How long deliveries are signed with the former secret too, after a rotation."""
+
     @field_validator("database_url")
     @classmethod
     def _use_psycopg(cls, url: str) -> str:

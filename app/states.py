@@ -37,6 +37,16 @@ class JobState(StrEnum):
 
 class VersionState(StrEnum):
     """The life of a set of weights."""
+class DeliveryState(StrEnum):
+    """The life of a webhook's delivery."""
+
+    WAITING = "waiting"
+    """For its first attempt, or for the next one."""
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    """Given up after the last attempt; a replay lets it wait again."""
+
+
 
     STAGED = "staged"
     """Written, but its audit could not decide: somebody must."""

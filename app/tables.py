@@ -455,3 +455,54 @@ class Worker(Base):
     methods: Mapped[list[str]]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+class WebhookEndpoint(Base):
+    """An address of a tenant's that ledger events are sent to."""
+
+    __tablename__ = "webhook_endpoints"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    url: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    kinds: Mapped[list[str]]
+    """Kinds of events, `request.*` for all that begin so; empty means every kind."""
+    cursor: Mapped[int] = mapped_column(BigInteger)
+    """Every event up to this number has its delivery, where the kind is wanted."""
+    secret: Mapped[bytes] = mapped_column(LargeBinary(32))
+    former_secret: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    former_secret_until: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    """When the first try failed that no successful one has followed."""
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class WebhookDelivery(Base):
+    """One event on its way to one endpoint; workers claim it by lease and fence."""
+
+    __tablename__ = "webhook_deliveries"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """The `webhook-id` of every attempt."""
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("webhook_endpoints.id"))
+    event_seq: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(60))
+    state: Mapped[str] = mapped_column(String(10))
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime]
+    lease_expires_at: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    last_status: Mapped[int | None]
+    last_answer: Mapped[str | None] = mapped_column(Text)
+    """The beginning of what was answered, or why there was no answer."""
+    last_attempt_at: Mapped[datetime | None]
+    waiting_since: Mapped[datetime]
+    """When it was made, or last replayed."""
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "event_seq"),
+        Index("ix_webhook_deliveries_endpoint_id_id", "endpoint_id", "id"),
+        Index("ix_webhook_deliveries_state_endpoint_id", "state", "endpoint_id", "next_attempt_at"),
+    )
+
+

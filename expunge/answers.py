@@ -407,6 +407,44 @@ class LedgerHead(Answer):
 
     tenant: str
     seq: int
+class WebhookEndpoint(Answer):
+    """An address that events are sent to, without its secret."""
+
+    id: str
+    url: str
+    description: str | None = None
+    kinds: tuple[str, ...]
+    cursor: int
+    """Events up to this number have a delivery, where their kind is wanted."""
+    failing_since: datetime | None = None
+    disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+    former_secret_until: datetime | None = None
+    created_at: datetime
+
+
+class NewWebhookSecret(WebhookEndpoint):
+    """An endpoint with the secret just made for it, which is shown this once."""
+
+    secret: str
+
+
+class WebhookDelivery(Answer):
+    """One event on its way to one endpoint."""
+
+    id: str
+    endpoint: str
+    event: int
+    kind: str
+    state: str
+    attempts: int
+    next_attempt_at: datetime | None = None
+    last_status: int | None = None
+    last_answer: str | None = None
+    last_attempt_at: datetime | None = None
+    created_at: datetime
+
+
     hash: str
     root: str
     at: str

@@ -21,6 +21,7 @@ from expunge.resources.requests import Requests
 from expunge.resources.subjects import Subjects
 from expunge.resources.versions import Versions
 from expunge.transport import Transport
+from expunge.resources.webhooks import Webhooks
 
 
 class Client:
@@ -49,6 +50,7 @@ class Client:
         self.subjects = Subjects(self._transport)
         self.health = Health(self._transport)
 
+        self.webhooks = Webhooks(self._transport)
     def __enter__(self) -> Self:
         return self
 

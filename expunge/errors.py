@@ -6,6 +6,7 @@ ExpungeError
 ├── WaitTimeout            what was waited for did not happen in time
 ├── ReceiptInvalid         a receipt that must not be believed
 ├── LedgerInvalid          a ledger's head, event or proof that must not be believed
+├── WebhookInvalid         a delivery that must not be believed
 ├── DigestMismatch         a file that is not what it was said to be
 ├── UnexpectedAnswer       something answered, but not as this service does
 └── ApiProblem             the service refused, and says why (RFC 9457)
@@ -45,6 +46,10 @@ class ReceiptInvalid(ExpungeError):
 
 class LedgerInvalid(ExpungeError):
     """A head's signature, an event or a proof does not hold, or the past was rewritten."""
+
+
+class WebhookInvalid(ExpungeError):
+    """A delivery that this secret did not sign, or that is too old."""
 
 
 class DigestMismatch(ExpungeError):

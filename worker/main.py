@@ -4,9 +4,11 @@ import logging
 
 from sqlalchemy.exc import DBAPIError
 
+from app.webhooks.queue import prune_deliveries
 from worker.housekeeping import Housekeeping, answer_outbox, expire, prune, reap_all
 from worker.run_job import Workshop, work_until_idle
 from worker.staging import sweep_staging
+from worker.webhooks import deliver
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +24,13 @@ def run_local(shop: Workshop) -> None:
         lambda: expire(database),
         lambda: answer_outbox(database),
         lambda: prune(database),
+        lambda: prune_deliveries(database),
         lambda: sweep_staging(settings.state_dir, database),
     )
-    with Housekeeping(settings.heartbeat_seconds, chores):
+    with (
+        Housekeeping(settings.heartbeat_seconds, chores),
+        Housekeeping(settings.poll_seconds, [lambda: deliver(database, settings, shop.stop)]),
+    ):
         while not shop.stop.is_set():
             wait = settings.poll_seconds
             try:

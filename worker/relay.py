@@ -15,7 +15,9 @@ from app.db import Database, database_now
 from app.settings import Settings
 from app.states import JobState
 from app.tables import Job, OutboxMessage
+from app.webhooks.queue import prune_deliveries
 from worker.housekeeping import Housekeeping, expire, prune, reap_all, ring_again
+from worker.webhooks import deliver
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,12 @@ def relay(
         lambda: expire(database),
         lambda: ring_again(database, settings.ring_again_seconds),
         lambda: prune(database),
+        lambda: prune_deliveries(database),
     )
-    with Housekeeping(settings.heartbeat_seconds, chores):
+    with (
+        Housekeeping(settings.heartbeat_seconds, chores),
+        Housekeeping(settings.poll_seconds, [lambda: deliver(database, settings, stop)]),
+    ):
         while not stop.is_set():
             wait = settings.poll_seconds
             try:

@@ -33,7 +33,7 @@ is what holds for all of it, and what there is.
 - Unknown fields are refused. An answer may get new fields, values and status codes with any
   release, so pass over what you do not know; what there is stays.
 """
-_ORDER = ("models", "versions", "deletion-requests", "jobs", "events", "ledger", "keys")
+_ORDER = ("models", "versions", "deletion-requests", "jobs", "events", "webhooks", "ledger", "keys")
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 

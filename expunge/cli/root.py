@@ -22,6 +22,7 @@ from expunge.cli import (
     subjects,
     versions,
 )
+    webhooks,
 from expunge.cli.context import Place
 from expunge.errors import ExpungeError, Unreachable
 from expunge.state import DEFAULT_STATE
@@ -47,6 +48,7 @@ app.add_typer(subjects.app, name="subjects")
 app.add_typer(keys.app, name="keys")
 app.add_typer(signing_key.app, name="signing-key")
 app.add_typer(service.db, name="db")
+app.add_typer(webhooks.app, name="webhooks")
 app.command("up")(service.up)
 app.command("serve")(service.serve)
 app.command("worker", context_settings=service.PASS_ON)(service.worker)

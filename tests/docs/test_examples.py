@@ -26,6 +26,7 @@ STORIES = {
     "your own data": ["how-to/your-own-data.md"],
     "workload": ["how-to/workload.md"],
     "method": ["how-to/write-a-method.md"],
+    "webhooks": ["how-to/webhooks.md"],
     "backup": ["how-to/backup.md"],
 }
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -79,6 +80,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PIP_NO_DEPS": "1",
         "PIP_NO_BUILD_ISOLATION": "0",
         "PYTHONPATH": str(folder / "plugins"),
+        "EXPUNGE_WEBHOOK_ALLOW_LOOPBACK": "true",
         "OMP_NUM_THREADS": "1",
     }
 

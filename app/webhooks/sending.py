@@ -1,0 +1,106 @@
+"""One attempt of one delivery: a signed POST to a checked address, within a time limit."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from ssl import SSLContext
+
+import httpx
+
+from app.webhooks.addresses import AddressRefused, checked, resolve
+from expunge.webhooks import sign
+
+_MOST_READ = 1000
+"""Bytes of an answer that are kept; the rest is not waited for."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent."""
+
+    id: str
+    url: str
+    body: bytes
+    keys: Sequence[bytes]
+    """The body is signed with each."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attempt."""
+
+    status: int | None
+    """None where there was no answer."""
+    answer: str
+    """Its beginning, or why there was none."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+async def send(message: Message, *, timeout: float, allow_loopback: bool) -> Outcome:
+    """What came of it, whatever it was; a redirect is an answer and is not followed."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await _post(message, timeout, allow_loopback)
+    except TimeoutError:
+        return Outcome(None, f"no answer within {timeout:g} s")
+    except AddressRefused as refusal:
+        return Outcome(None, f"not sent: {refusal}")
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return Outcome(None, f"no connection: {str(error) or type(error).__name__:.500}")
+
+
+async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outcome:
+    parts = checked(message.url, allow_loopback=allow_loopback)
+    url = httpx.URL(message.url)
+    host = url.raw_host.decode()
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = await asyncio.to_thread(resolve, host, port, allow_loopback=allow_loopback)
+    timestamp = int(time.time())
+    headers = {
+        "Host": url.netloc.decode(),
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "expunge-webhooks",
+        "webhook-id": message.id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(
+            sign(key, message.id, timestamp, message.body) for key in message.keys
+        ),
+    }
+    # The connection goes to the address, and the certificate must be the name's.
+    async with (
+        httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=timeout) as client,
+        client.stream(
+            "POST",
+            url.copy_with(host=address),
+            content=message.body,
+            headers=headers,
+            extensions={"sni_hostname": host},
+            follow_redirects=False,
+        ) as response,
+    ):
+        return Outcome(response.status_code, await _beginning(response))
+
+
+async def _beginning(response: httpx.Response) -> str:
+    read = b""
+    try:
+        async for chunk in response.aiter_raw(_MOST_READ):
+            read += chunk
+            if len(read) >= _MOST_READ:
+                break
+    except httpx.HTTPError:
+        pass  # the status has come, and it alone decides
+    return read[:_MOST_READ].decode(errors="replace").replace("\x00", "\ufffd")
+
+
+@cache
+def trusted() -> SSLContext:
+    """The authorities that vouch for receivers: `SSL_CERT_FILE`, or certifi's."""
+    return httpx.create_ssl_context()
