@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, class_mapper
 
 from app.tables import (
     Alias,
+    Approval,
     Attempt,
     Audit,
     Base,
@@ -21,6 +22,7 @@ from app.tables import (
     Instance,
     Job,
     JobRequest,
+    LegalHold,
     Model,
     Receipt,
     RequestInstance,
@@ -40,10 +42,10 @@ LEFT_OUT_TABLES: Mapping[str, str] = {
     "idempotency_keys": "answers kept for a day",
     "downloads": "written by readers, who would have to take turns at the ledger",
     "workers": "signs of life",
-}
-
     "webhook_endpoints": "whom to tell, not what was done; making and changing one are events",
     "webhook_deliveries": "follow from events, and their replays from what receivers answer",
+}
+
 LEFT_OUT_COLUMNS: Mapping[tuple[str, str], str] = {
     ("jobs", "lease_owner"): "the attempt names its worker; leases come and go with heartbeats",
     ("jobs", "lease_expires_at"): "moved by every heartbeat",
@@ -65,6 +67,8 @@ ROWS: Mapping[type[Base], Owner | None] = {
     Version: None,
     Alias: Owner(Alias.model_id, Model),
     DeletionRequest: None,
+    Approval: Owner(Approval.request_id, DeletionRequest),
+    LegalHold: None,
     Job: None,
     JobRequest: Owner(JobRequest.job_id, Job),
     Attempt: Owner(Attempt.job_id, Job),
@@ -94,7 +98,11 @@ MEMBERS: Mapping[type[Base], Sequence[InstrumentedAttribute[Any]]] = {
 """What is sealed of a set's members, in the order in which they are sorted."""
 
 NAMES_SUBJECTS = frozenset(
-    {("deletion_requests", "subjects"), ("deletion_requests", "unknown_instances")}
+    {
+        ("deletion_requests", "subjects"),
+        ("deletion_requests", "unknown_instances"),
+        ("legal_holds", "subjects"),
+    }
 )
 """Columns that are sealed with pseudonyms in the place of subjects."""
 UNKNOWN_SUBJECT = "subject:"

@@ -16,3 +16,14 @@ def add_months(at: datetime, months: int) -> datetime:
     if year > 9999:
         raise ValueError(f"{months} months after {at.isoformat()} is past the year 9999")
     return at.replace(year=year, month=month, day=min(at.day, calendar.monthrange(year, month)[1]))
+
+
+def extended(received_at: datetime, due_at: datetime, months: int) -> datetime:
+    """The deadline `due_at` moved by further calendar months.
+
+    One that was due by law, a month after it was received, is counted from there anew: received on
+    31 January and extended by two months, it is due on 30 April, not on the 28th. Any other is
+    counted from `due_at`. Raises ValueError past the year 9999.
+    """
+    by_law = due_at == add_months(received_at, 1)
+    return add_months(received_at, 1 + months) if by_law else add_months(due_at, months)

@@ -4,7 +4,22 @@ from typing import Literal
 
 import uuid_utils
 
-Prefix = Literal["ten", "key", "mod", "ver", "req", "job", "att", "aud", "rcp", "evt", "dlv", "wrk", "whk"]
+Prefix = Literal[
+    "ten",
+    "key",
+    "mod",
+    "ver",
+    "req",
+    "job",
+    "att",
+    "aud",
+    "rcp",
+    "evt",
+    "dlv",
+    "hold",
+    "wrk",
+    "whk",
+]
 
 
 def new_id(prefix: Prefix) -> str:

@@ -20,12 +20,15 @@ from app.routes import (
     jobs,
     keys,
     ledger,
+    legal_holds,
     manifest,
     models,
     receipts,
     request_verbs,
+    restriction,
     subjects,
     versions,
+    webhooks,
 )
 from app.settings import Settings, get_settings
 
@@ -35,15 +38,18 @@ ROUTERS: list[APIRouter] = [
     files.router,
     aliases.router,
     manifest.router,
+    restriction.router,
     keys.router,
     ledger.router,
     health.router,
     deletion_requests.router,
     request_verbs.router,
+    legal_holds.router,
     receipts.router,
     subjects.router,
     jobs.router,
     events.router,
+    webhooks.router,
     console.router,
 ]
 

@@ -9,6 +9,8 @@ class RequestState(StrEnum):
 
     RECEIVED = "received"
     AWAITING_APPROVAL = "awaiting_approval"
+    ON_HOLD = "on_hold"
+    """A legal hold names something of it (GDPR Art. 17(3)); it goes on when that is released."""
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
     VERIFYING = "verifying"
@@ -35,8 +37,6 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class VersionState(StrEnum):
-    """The life of a set of weights."""
 class DeliveryState(StrEnum):
     """The life of a webhook's delivery."""
 
@@ -47,6 +47,8 @@ class DeliveryState(StrEnum):
     """Given up after the last attempt; a replay lets it wait again."""
 
 
+class VersionState(StrEnum):
+    """The life of a set of weights."""
 
     STAGED = "staged"
     """Written, but its audit could not decide: somebody must."""
@@ -60,17 +62,18 @@ R, J, V = RequestState, JobState, VersionState
 
 REQUEST: Mapping[RequestState, frozenset[RequestState]] = {
     R.RECEIVED: frozenset(
-        {R.AWAITING_APPROVAL, R.QUEUED, R.COMPLETED, R.COMPLETED_WITH_EXCEPTIONS}
+        {R.AWAITING_APPROVAL, R.ON_HOLD, R.QUEUED, R.COMPLETED, R.COMPLETED_WITH_EXCEPTIONS}
     ),
-    R.AWAITING_APPROVAL: frozenset({R.QUEUED, R.DENIED, R.CANCELLED, R.EXPIRED}),
-    R.QUEUED: frozenset({R.IN_PROGRESS, R.CANCELLED, R.FAILED}),
+    R.AWAITING_APPROVAL: frozenset({R.QUEUED, R.ON_HOLD, R.DENIED, R.CANCELLED, R.EXPIRED}),
+    R.ON_HOLD: frozenset({R.QUEUED, R.AWAITING_APPROVAL, R.DENIED, R.CANCELLED}),
+    R.QUEUED: frozenset({R.IN_PROGRESS, R.ON_HOLD, R.CANCELLED, R.FAILED}),
     R.IN_PROGRESS: frozenset({R.VERIFYING, R.QUEUED, R.FAILED, R.CANCELLED}),
     R.VERIFYING: frozenset(
         {R.COMPLETED, R.COMPLETED_WITH_EXCEPTIONS, R.QUEUED, R.FAILED, R.CANCELLED}
     ),
-    R.COMPLETED: frozenset(),
-    R.COMPLETED_WITH_EXCEPTIONS: frozenset({R.QUEUED}),
-    R.FAILED: frozenset({R.QUEUED}),
+    R.COMPLETED: frozenset({R.QUEUED, R.ON_HOLD}),
+    R.COMPLETED_WITH_EXCEPTIONS: frozenset({R.QUEUED, R.ON_HOLD}),
+    R.FAILED: frozenset({R.QUEUED, R.ON_HOLD}),
     R.DENIED: frozenset(),
     R.CANCELLED: frozenset(),
     R.EXPIRED: frozenset(),
@@ -96,7 +99,9 @@ VERSION: Mapping[VersionState, frozenset[VersionState]] = {
 
 ACTIVE_JOB = frozenset({J.LEASED, J.RUNNING, J.CANCELLING})
 """At most one job of a model is in one of these."""
-FINISHED_REQUEST = frozenset(state for state, after in REQUEST.items() if not after - {R.QUEUED})
+FINISHED_REQUEST = frozenset(
+    state for state, after in REQUEST.items() if not after - {R.QUEUED, R.ON_HOLD}
+)
 """Nothing more happens to it by itself; some may still be retried."""
 FINISHED_JOB = frozenset(state for state, after in JOB.items() if not after)
 

@@ -190,6 +190,8 @@ class DeletionRequest(Base):
     received_at: Mapped[datetime]
     due_at: Mapped[datetime]
     extended: Mapped[bool] = mapped_column(default=False)
+    approvals_needed: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many people must approve it, as its model's policy said when it came."""
     exceptions: Mapped[list[JsonObject]]
     """The cells that did not meet the thresholds: task, verdict, reason."""
     version_id: Mapped[str | None] = mapped_column(ForeignKey("versions.id"))
@@ -207,6 +209,45 @@ class DeletionRequest(Base):
         Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
         Index("ix_deletion_requests_model_id_state", "model_id", "state"),
         Index("ix_deletion_requests_tenant_id_external_id", "tenant_id", "external_id"),
+    )
+
+
+class Approval(Base):
+    """Somebody let a held request go on."""
+
+    __tablename__ = "approvals"
+    request_id: Mapped[str] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
+    principal: Mapped[str] = mapped_column(String(100), primary_key=True)
+    note: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class LegalHold(Base):
+    """What must not be erased for now, in one model or in all."""
+
+    __tablename__ = "legal_holds"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    model_id: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
+    """Null: in all of the tenant's models."""
+    instances: Mapped[list[str]]
+    subjects: Mapped[list[str]]
+    ground: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str] = mapped_column(Text)
+    placed_by: Mapped[str] = mapped_column(String(100))
+    placed_at: Mapped[datetime]
+    released_by: Mapped[str | None] = mapped_column(String(100))
+    released_at: Mapped[datetime | None]
+    release_reason: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("ix_legal_holds_tenant_id_id", "tenant_id", "id"),
+        Index(
+            "ix_legal_holds_in_force",
+            "tenant_id",
+            sqlite_where=text("released_at IS NULL"),
+            postgresql_where=text("released_at IS NULL"),
+        ),
     )
 
 
@@ -292,7 +333,8 @@ class Attempt(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(20))
-    """succeeded, failed, cancelled, returned (its worker shut down), or lost (its lease ended)."""
+    """succeeded, failed, cancelled, lost (its lease ended), or returned (its worker shut down, or
+    one of its requests came under legal hold)."""
     error: Mapped[str | None] = mapped_column(Text)
     log: Mapped[str | None] = mapped_column(Text)
     """The tail of what the engine wrote to standard error."""
@@ -419,42 +461,6 @@ class OutboxMessage(Base):
     )
 
 
-class IdempotencyKey(Base):
-    """The first answer to a POST, kept for whoever asks again."""
-
-    __tablename__ = "idempotency_keys"
-    caller: Mapped[str] = mapped_column(String(100), primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    """sha256 of method, path and body."""
-    status: Mapped[int]
-    headers: Mapped[JsonObject]
-    body: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime] = mapped_column(index=True)
-
-
-class Download(Base):
-    """Who took which file of which version (GDPR Art. 19: recipients are to be told)."""
-
-    __tablename__ = "downloads"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"), index=True)
-    file: Mapped[str] = mapped_column(String(100))
-    principal: Mapped[str] = mapped_column(String(100))
-    at: Mapped[datetime]
-
-
-class Worker(Base):
-    """A live worker and the workloads it has installed."""
-
-    __tablename__ = "workers"
-    name: Mapped[str] = mapped_column(String(200), primary_key=True)
-    workloads: Mapped[list[str]]
-    methods: Mapped[list[str]]
-    started_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
 class WebhookEndpoint(Base):
     """An address of a tenant's that ledger events are sent to."""
 
@@ -506,3 +512,39 @@ class WebhookDelivery(Base):
     )
 
 
+class IdempotencyKey(Base):
+    """The first answer to a POST, kept for whoever asks again."""
+
+    __tablename__ = "idempotency_keys"
+    caller: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """sha256 of method, path and body."""
+    status: Mapped[int]
+    headers: Mapped[JsonObject]
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Download(Base):
+    """Who took which file of which version (GDPR Art. 19: recipients are to be told)."""
+
+    __tablename__ = "downloads"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"), index=True)
+    file: Mapped[str] = mapped_column(String(100))
+    principal: Mapped[str] = mapped_column(String(100))
+    at: Mapped[datetime]
+
+
+class Worker(Base):
+    """A live worker and the workloads it has installed."""
+
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    workloads: Mapped[list[str]]
+    methods: Mapped[list[str]]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

@@ -64,6 +64,8 @@ class Alias(Answer):
     name: str
     version: str
     revision: int
+    reopened: tuple[str, ...] = ()
+    """Requests that the move has carried out again: the version had not forgotten their cells."""
 
 
 class Weights(Answer):
@@ -186,6 +188,15 @@ class ManifestEntry(Answer):
     forgotten: tuple[str, ...] = ()
 
 
+class Restricted(Answer):
+    """An instance that must not teach these tasks while requests wait."""
+
+    id: str
+    tasks: tuple[str, ...]
+    requests: tuple[str, ...]
+    since: datetime
+
+
 class Recipient(Answer):
     """Somebody who took a version's file."""
 
@@ -224,6 +235,14 @@ class Estimate(Answer):
     """`unlearn` or `retrain`; None where it cannot be told."""
 
 
+class GivenApproval(Answer):
+    """Somebody let a held request go on."""
+
+    by: str
+    at: datetime
+    note: str | None = None
+
+
 class DeletionRequest(Answer):
     """Instances x tasks of one model, to be forgotten."""
 
@@ -245,6 +264,8 @@ class DeletionRequest(Answer):
     received_at: datetime
     due_at: datetime
     extended: bool = False
+    approvals_needed: int = 0
+    approvals: tuple[GivenApproval, ...] = ()
     job: str | None = None
     estimate: Estimate | None = None
     """Of its job, when it was last planned."""
@@ -265,6 +286,23 @@ class DeletionRequest(Answer):
         return self.state in FINAL_STATES
 
 
+class LegalHold(Answer):
+    """What must not be erased for now."""
+
+    id: str
+    model: str | None = None
+    """None: in all models."""
+    instances: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    ground: str
+    reason: str
+    placed_by: str
+    placed_at: datetime
+    released_by: str | None = None
+    released_at: datetime | None = None
+    release_reason: str | None = None
+
+
 class Preview(Answer):
     """What would happen if the request were posted."""
 
@@ -277,6 +315,7 @@ class Preview(Answer):
     """Of the model's training instances."""
     needs_approval: bool
     why_approval: str | None = None
+    approvals_needed: int = 0
     joins_job: str | None = None
     estimate: Estimate | None = None
     proposal: str | None = None
@@ -368,6 +407,44 @@ class NewApiKey(ApiKey):
     key: str
 
 
+class WebhookEndpoint(Answer):
+    """An address that events are sent to, without its secret."""
+
+    id: str
+    url: str
+    description: str | None = None
+    kinds: tuple[str, ...]
+    cursor: int
+    """Events up to this number have a delivery, where their kind is wanted."""
+    failing_since: datetime | None = None
+    disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+    former_secret_until: datetime | None = None
+    created_at: datetime
+
+
+class NewWebhookSecret(WebhookEndpoint):
+    """An endpoint with the secret just made for it, which is shown this once."""
+
+    secret: str
+
+
+class WebhookDelivery(Answer):
+    """One event on its way to one endpoint."""
+
+    id: str
+    endpoint: str
+    event: int
+    kind: str
+    state: str
+    attempts: int
+    next_attempt_at: datetime | None = None
+    last_status: int | None = None
+    last_answer: str | None = None
+    last_attempt_at: datetime | None = None
+    created_at: datetime
+
+
 class WhoAmI(Answer):
     """Whom the service takes the caller for."""
 
@@ -407,44 +484,6 @@ class LedgerHead(Answer):
 
     tenant: str
     seq: int
-class WebhookEndpoint(Answer):
-    """An address that events are sent to, without its secret."""
-
-    id: str
-    url: str
-    description: str | None = None
-    kinds: tuple[str, ...]
-    cursor: int
-    """Events up to this number have a delivery, where their kind is wanted."""
-    failing_since: datetime | None = None
-    disabled_at: datetime | None = None
-    disabled_reason: str | None = None
-    former_secret_until: datetime | None = None
-    created_at: datetime
-
-
-class NewWebhookSecret(WebhookEndpoint):
-    """An endpoint with the secret just made for it, which is shown this once."""
-
-    secret: str
-
-
-class WebhookDelivery(Answer):
-    """One event on its way to one endpoint."""
-
-    id: str
-    endpoint: str
-    event: int
-    kind: str
-    state: str
-    attempts: int
-    next_attempt_at: datetime | None = None
-    last_status: int | None = None
-    last_answer: str | None = None
-    last_attempt_at: datetime | None = None
-    created_at: datetime
-
-
     hash: str
     root: str
     at: str

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from expunge.resources.health import Health
+from expunge.resources.holds import Holds
 from expunge.resources.jobs import Jobs
 from expunge.resources.keys import Keys
 from expunge.resources.ledger import Ledger
@@ -20,8 +21,8 @@ from expunge.resources.models import Models
 from expunge.resources.requests import Requests
 from expunge.resources.subjects import Subjects
 from expunge.resources.versions import Versions
-from expunge.transport import Transport
 from expunge.resources.webhooks import Webhooks
+from expunge.transport import Transport
 
 
 class Client:
@@ -44,13 +45,14 @@ class Client:
         self.models = Models(self._transport)
         self.versions = Versions(self._transport)
         self.requests = Requests(self._transport)
+        self.holds = Holds(self._transport)
         self.jobs = Jobs(self._transport)
         self.keys = Keys(self._transport)
         self.ledger = Ledger(self._transport)
         self.subjects = Subjects(self._transport)
+        self.webhooks = Webhooks(self._transport)
         self.health = Health(self._transport)
 
-        self.webhooks = Webhooks(self._transport)
     def __enter__(self) -> Self:
         return self
 

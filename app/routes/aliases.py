@@ -1,5 +1,6 @@
 """`/v1/models/{model}/aliases`: which version a name stands for, moved by people."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Response
@@ -46,7 +47,8 @@ def move(
     """Point an alias at a version, also back at an earlier one.
 
     Pointing the promotion alias at a `staged` version is how somebody decides what its audit could
-    not; a `rejected` or `purged` one is refused.
+    not; a `rejected` or `purged` one is refused. Where the version has not forgotten what the one
+    in service has (a rollback), a reason is needed, and the requests are carried out again.
     """
     if alias.startswith("ver_") or alias.isdecimal():
         raise Invalid("path:alias", f"alias {alias!r} looks like a version's id or number")
@@ -54,14 +56,19 @@ def move(
     def work(session: Session) -> Response:
         found = find_model(session, caller.tenant_id, model)
         version = find_version(session, found, body.version)
-        moved = move_alias(
+        moved, reopened = move_alias(
             session, found, alias, version, caller.name, if_match=if_match, reason=body.reason
         )
-        return _answer(moved)
+        return _answer(moved, [one.id for one in reopened])
 
     return operation.run(work)
 
 
-def _answer(alias: Alias) -> Response:
-    view = AliasView(name=alias.name, version=alias.version_id, revision=alias.revision)
+def _answer(alias: Alias, reopened: Sequence[str] = ()) -> Response:
+    view = AliasView(
+        name=alias.name,
+        version=alias.version_id,
+        revision=alias.revision,
+        reopened=list(reopened),
+    )
     return answer(view, ETag=alias_etag(alias))

@@ -46,6 +46,8 @@ _VIEW_EXAMPLE: JsonDict = {
     "received_at": "2026-03-04T09:00:00Z",
     "due_at": "2026-04-04T09:00:00Z",
     "extended": False,
+    "approvals_needed": 0,
+    "approvals": [],
     "job": f"job_{_ID}",
     "estimate": ESTIMATE_EXAMPLE,
     "proposal": None,
@@ -112,6 +114,14 @@ class CellException(BaseModel):
     reason: str
 
 
+class GivenApproval(BaseModel):
+    """Somebody's approval of a request."""
+
+    by: str
+    at: datetime
+    note: str | None
+
+
 class DeletionRequestView(BaseModel):
     """A deletion request and how far it is."""
 
@@ -135,6 +145,10 @@ class DeletionRequestView(BaseModel):
     received_at: datetime
     due_at: datetime
     extended: bool
+    approvals_needed: int
+    """How many people must approve it; 0 where nobody must."""
+    approvals: list[GivenApproval]
+    """Who has approved it, first one first."""
     job: str | None
     """The latest job that serves it."""
     estimate: Estimate | None
@@ -170,6 +184,7 @@ class Preview(BaseModel):
     """Of the manifest's instances."""
     needs_approval: bool
     why_approval: str | None
+    approvals_needed: int
     joins_job: str | None
     estimate: Estimate | None
     """Of that job, all its requests together; null where no run is needed."""

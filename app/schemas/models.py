@@ -24,10 +24,13 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    approval: Literal["automatic", "one_person"] = "automatic"
-    """Whether somebody must approve each request before it is carried out."""
+    approval: Literal["automatic", "one_person", "two_persons"] = "automatic"
+    """Who must approve each request before it is carried out; two persons are two API keys, neither
+    of which made the request."""
     max_automatic_share: float = Field(0.5, ge=0, le=1)
     """A request over this share of the training data is held for approval in any case."""
+    max_automatic_priority: Literal["low", "normal", "high"] = "high"
+    """So is a request of a higher priority than this."""
     window_seconds: float = Field(0, ge=0, le=31 * 86400)
     """How long a job waits for further requests to join it."""
     method: Annotated[Text, Field(min_length=1, max_length=100)] = "interference_aware"
@@ -43,6 +46,9 @@ class Policy(BaseModel):
     """The alias that names the version in service; it moves when an audit passes."""
     on_inconclusive: Literal["hold", "promote"] = "hold"
     """What to do with a version whose audit cannot decide."""
+    on_forgotten_upload: Literal["refuse", "requeue"] = "refuse"
+    """What to do with an uploaded version whose manifest names what was forgotten before: refuse
+    it, or have that forgotten anew as soon as the version is put into service."""
 
 
 class NewModel(BaseModel):
@@ -171,6 +177,7 @@ class AliasView(BaseModel):
                     "name": "production",
                     "version": "ver_0199a1b2c3d4e5f60718293a4b5c6d7f",
                     "revision": 2,
+                    "reopened": [],
                 }
             ]
         }
@@ -180,3 +187,6 @@ class AliasView(BaseModel):
     version: str
     revision: int
     """Also the ETag, for `If-Match`."""
+    reopened: list[str] = []
+    """The requests that this move has carried out again: the version before had forgotten what they
+    asked for, this one has not."""

@@ -4,22 +4,22 @@ Each verb first takes the tenant's turn to write and only then reads the request
 decides on cannot change under it. A verb that the state forbids raises IllegalTransition.
 """
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from app import ledger
 from app.db import database_now
-from app.deadlines import add_months
+from app.deadlines import extended
 from app.problems import Conflict, Invalid
 from app.schemas.models import Policy
 from app.services.attempts import lock_ledger
 from app.services.cells import cells_of, promoted_version
 from app.services.lookup import owned
-from app.services.planning import enqueue
+from app.services.parking import queue_or_park
 from app.services.resolution import emptied_tasks
 from app.services.transitions import move_request
 from app.states import FINISHED_REQUEST, IllegalTransition, RequestState
-from app.tables import DeletionRequest, Model
+from app.tables import Approval, DeletionRequest, LedgerEvent, Model
 
 _RETRIABLE = (RequestState.FAILED, RequestState.COMPLETED_WITH_EXCEPTIONS)
 
@@ -27,20 +27,40 @@ _RETRIABLE = (RequestState.FAILED, RequestState.COMPLETED_WITH_EXCEPTIONS)
 def approve(
     session: Session, tenant_id: str, request_id: str, actor: str, note: str | None
 ) -> DeletionRequest:
-    """Queue a held request; 409 where no method of the policy could carry it out."""
+    """Queue a held request, or have it wait for a second approver where it needs two.
+
+    409 where no method of the policy could carry it out, and for an approver who may not be one.
+    """
     request = locked_request(session, tenant_id, request_id)
     _expect(request, RequestState.AWAITING_APPROVAL, to=RequestState.QUEUED)
+    before = approvers(session, request)
+    _check_approver(request, before, actor)
     _check_can_empty(session, request)
-    told = {"note": note} if note else {}
+    session.add(
+        Approval(request_id=request.id, principal=actor, note=note, at=database_now(session))
+    )
+    told: dict[str, str | int] = {"note": note} if note else {}
+    if request.approvals_needed > 1:
+        told |= {"approvals": len(before) + 1, "needed": request.approvals_needed}
     ledger.append(session, tenant_id, "request.approved", request.id, actor, told)
-    enqueue(session, request, actor)
+    if len(before) + 1 < request.approvals_needed:
+        request.state_reason = f"approved by {actor}; it waits for another person's approval"
+        touch(session, request)
+    else:
+        queue_or_park(session, request, actor)
     return request
+
+
+def approvers(session: Session, request: DeletionRequest) -> list[str]:
+    """Who has approved the request."""
+    names = select(Approval.principal).where(Approval.request_id == request.id)
+    return list(session.scalars(names))
 
 
 def deny(
     session: Session, tenant_id: str, request_id: str, actor: str, ground: str
 ) -> DeletionRequest:
-    """Refuse a held request, for a reason that the data subject can be told."""
+    """Refuse a request that is not queued yet, for a reason that the data subject can be told."""
     request = locked_request(session, tenant_id, request_id)
     move_request(session, request, RequestState.DENIED, actor=actor, reason=ground)
     return request
@@ -66,7 +86,7 @@ def extend(
         )
     former = request.due_at
     try:
-        request.due_at = add_months(former, months)
+        request.due_at = extended(request.received_at, former, months)
     except ValueError as error:
         raise Invalid("#/months", str(error)) from None
     request.extended = True
@@ -103,15 +123,19 @@ def retry(session: Session, tenant_id: str, request_id: str, actor: str) -> Dele
     _check_can_empty(session, request)
     request.exceptions = []
     request.version_id = None
-    enqueue(session, request, actor)
+    queue_or_park(session, request, actor)
     return request
 
 
 def expire_overdue(session: Session) -> int:
-    """End the held requests that nobody approved before they were due; returns how many."""
+    """End the requests that nobody approved before they were due; returns how many.
+
+    Not those that a legal hold kept from being approved.
+    """
     overdue = select(DeletionRequest).where(
         DeletionRequest.state == RequestState.AWAITING_APPROVAL,
         DeletionRequest.due_at < database_now(session),
+        ~_was_on_hold(),
     )
     tenants = overdue.with_only_columns(DeletionRequest.tenant_id).distinct()
     expired = 0
@@ -127,6 +151,13 @@ def expire_overdue(session: Session) -> int:
     return expired
 
 
+def _was_on_hold() -> ColumnElement[bool]:
+    return exists().where(
+        LedgerEvent.entity_id == DeletionRequest.id,
+        LedgerEvent.kind == f"request.{RequestState.ON_HOLD}",
+    )
+
+
 def locked_request(session: Session, tenant_id: str, request_id: str) -> DeletionRequest:
     """The request as it now is, with the tenant's turn to write taken first."""
     lock_ledger(session, tenant_id)
@@ -138,6 +169,22 @@ def locked_request(session: Session, tenant_id: str, request_id: str) -> Deletio
 def _expect(request: DeletionRequest, *states: RequestState, to: RequestState) -> None:
     if request.state not in states:
         raise IllegalTransition(f"deletion_request {request.id}", request.state, to)
+
+
+def _check_approver(request: DeletionRequest, before: list[str], actor: str) -> None:
+    """409 where this approval would not be a second person's."""
+    if actor in before:
+        raise Conflict(
+            "already-approved",
+            f"{actor} has approved request {request.id} before: another person must",
+            state=request.state,
+        )
+    if request.approvals_needed > 1 and actor == request.created_by:
+        raise Conflict(
+            "own-request",
+            f"{actor} made request {request.id}, which two other persons must approve",
+            state=request.state,
+        )
 
 
 def _check_can_empty(session: Session, request: DeletionRequest) -> None:

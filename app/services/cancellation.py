@@ -23,14 +23,14 @@ def cancel(
     the job serves other requests too, 409: nobody's request is undone by another's withdrawal.
     """
     request = locked_request(session, tenant_id, request_id)
-    job = _live_job(session, request)
+    job = live_job(session, request)
     if request.state not in IN_WORK or job is None:
         move_request(session, request, RequestState.CANCELLED, actor=actor, reason=reason)
-        if job is not None and not _others(session, job, request):
+        if job is not None and not others_in(session, job, request):
             move_job(session, job, JobState.CANCELLED, actor=actor, reason="no request is left")
             job.finished_at = database_now(session)
         return request
-    others = _others(session, job, request)
+    others = others_in(session, job, request)
     if others:
         raise Conflict(
             "job-shared",
@@ -73,7 +73,7 @@ def cancel_job(session: Session, tenant_id: str, job_id: str, actor: str) -> Job
     return job
 
 
-def _live_job(session: Session, request: DeletionRequest) -> Job | None:
+def live_job(session: Session, request: DeletionRequest) -> Job | None:
     """The unfinished job that serves the request, locked."""
     return session.scalar(
         select(Job)
@@ -89,7 +89,7 @@ def _live_job(session: Session, request: DeletionRequest) -> Job | None:
     )
 
 
-def _others(session: Session, job: Job, request: DeletionRequest) -> int:
+def others_in(session: Session, job: Job, request: DeletionRequest) -> int:
     """Requests besides this one that the job still serves."""
     return (
         session.scalar(

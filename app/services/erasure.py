@@ -21,6 +21,7 @@ from app.tables import (
     DeletionRequest,
     IdempotencyKey,
     Instance,
+    LegalHold,
     SubjectKey,
     Version,
 )
@@ -38,7 +39,8 @@ class Erased:
 def erase_subject(session: Session, tenant_id: str, subject: str, actor: str) -> Erased:
     """Replace a subject's id by its pseudonym everywhere, for good.
 
-    404 for a subject that is not on record; 409 while a request that names it is not finished.
+    404 for a subject that is not on record; 409 while a request or legal hold that names it
+    is not at its end.
     """
     lock_ledger(session, tenant_id)
     key = session.get(SubjectKey, (tenant_id, subject))
@@ -58,7 +60,21 @@ def erase_subject(session: Session, tenant_id: str, subject: str, actor: str) ->
             f"{len(unfinished)} requests name this subject and are not finished",
             requests=unfinished[:20],
         )
+    holds = session.scalars(
+        select(LegalHold).where(
+            LegalHold.tenant_id == tenant_id, _holds(session, LegalHold.subjects, subject)
+        )
+    ).all()
+    in_force = [hold.id for hold in holds if hold.released_at is None]
+    if in_force:
+        raise Conflict(
+            "legal-hold",
+            f"{len(in_force)} legal holds name this subject and are not released",
+            holds=in_force[:20],
+        )
     name = pseudonym(key.key, subject)
+    for hold in holds:
+        hold.subjects = _replaced(hold.subjects, subject, erased(name))
     for request in requests:
         request.subjects = _replaced(request.subjects, subject, erased(name))
         request.unknown_instances = _replaced(

@@ -15,12 +15,13 @@ from app.db import database_now
 from app.deadlines import add_months
 from app.ids import new_id
 from app.problems import Invalid
-from app.schemas.deletion_requests import NewDeletionRequest, Preview
+from app.schemas.deletion_requests import NewDeletionRequest, Preview, Priority
 from app.schemas.models import Policy
 from app.services.cells import CHUNK, forgotten_in
 from app.services.estimation import forecast
 from app.services.job_loads import load_of_preview, load_of_request
-from app.services.planning import enqueue, joinable_job
+from app.services.parking import park_if_held
+from app.services.planning import PRIORITY, enqueue, joinable_job
 from app.services.resolution import Resolution, emptied_tasks, manifest_size, resolve
 from app.services.transitions import move_request
 from app.states import RequestState
@@ -28,6 +29,7 @@ from app.tables import (
     DeletionRequest,
     ForgottenCell,
     JsonObject,
+    Model,
     RequestInstance,
 )
 
@@ -45,7 +47,7 @@ def receive(
     now = database_now(session)
     received_at, due_at = _dates(body, now)
     found = resolve(session, tenant_id, body)
-    why = why_held(session, found)
+    why = why_held(session, found, body.priority)
     request = DeletionRequest(
         id=new_id("req"),
         tenant_id=tenant_id,
@@ -62,6 +64,7 @@ def receive(
         priority=body.priority,
         received_at=received_at,
         due_at=due_at,
+        approvals_needed=0 if why is None or found.nothing_left else approvals_needed(found.model),
         exceptions=[],
         created_by=actor,
         created_at=now,
@@ -83,6 +86,8 @@ def receive(
     ledger.append(session, tenant_id, f"request.{RequestState.RECEIVED}", request.id, actor, told)
     if found.nothing_left:
         _complete(session, request, found, actor)
+    elif park_if_held(session, request, actor):
+        pass
     elif why is not None:
         load = load_of_request(session, found.version, request)
         planned = forecast(session, found.model, found.version, load)
@@ -97,7 +102,7 @@ def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Previ
     """What `receive` would do; writes nothing, raises the same."""
     _dates(body, database_now(session))
     found = resolve(session, tenant_id, body)
-    why = None if found.nothing_left else why_held(session, found)
+    why = None if found.nothing_left else why_held(session, found, body.priority)
     runs_at_once = why is None and not found.nothing_left
     job = (
         session.scalar(joinable_job(found.model.id, found.version.root_id))
@@ -119,13 +124,19 @@ def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Previ
         share=_share(session, found),
         needs_approval=why is not None,
         why_approval=why,
+        approvals_needed=0 if why is None else approvals_needed(found.model),
         joins_job=job.id if job else None,
         estimate=planned and planned.estimate,
         proposal=planned and planned.proposal,
     )
 
 
-def why_held(session: Session, found: Resolution) -> str | None:
+def approvals_needed(model: Model) -> int:
+    """How many people must approve a request of this model that is held."""
+    return 2 if Policy.model_validate(model.policy).approval == "two_persons" else 1
+
+
+def why_held(session: Session, found: Resolution, priority: Priority) -> str | None:
     """Why somebody must approve the request, as one sentence, or None."""
     policy = Policy.model_validate(found.model.policy)
     fresh = [tasks - found.forgotten.get(pk, set()) for pk, tasks in found.taught.items()]
@@ -141,8 +152,15 @@ def why_held(session: Session, found: Resolution) -> str | None:
             f"it names {share:.1%} of the instances;"
             f" the policy forgets at most {policy.max_automatic_share:.1%} without approval"
         )
+    if PRIORITY[priority] > PRIORITY[policy.max_automatic_priority]:
+        return (
+            f"its priority is {priority}; the policy lets requests go on by themselves"
+            f" up to the priority {policy.max_automatic_priority}"
+        )
     if policy.approval == "one_person":
         return "the policy asks for somebody's approval"
+    if policy.approval == "two_persons":
+        return "the policy asks for the approval of two persons"
     return None
 
 

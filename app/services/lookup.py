@@ -6,11 +6,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.problems import NotFound
-from app.tables import Alias, ApiKey, DeletionRequest, Job, Model, Version
+from app.tables import Alias, ApiKey, DeletionRequest, Job, LegalHold, Model, Version
 
-Owned = TypeVar("Owned", DeletionRequest, Job, ApiKey)
+Owned = TypeVar("Owned", DeletionRequest, Job, ApiKey, LegalHold)
 
-_NAMES = {DeletionRequest: "deletion request", Job: "job", ApiKey: "API key"}
+_NAMES = {
+    DeletionRequest: "deletion request",
+    Job: "job",
+    ApiKey: "API key",
+    LegalHold: "legal hold",
+}
 
 
 def owned(session: Session, tenant_id: str, table: type[Owned], row_id: str) -> Owned:

@@ -14,10 +14,13 @@ from app.db import database_now
 from app.problems import Conflict, Problem
 from app.schemas.models import Policy
 from app.services.attempts import lock_ledger
+from app.services.reopening import Lost, lost_by, reopen
 from app.services.transitions import move_version
 from app.states import VersionState
-from app.tables import Alias, Model, Version
+from app.tables import Alias, DeletionRequest, Model, Version
 from engine.spec import Verdict
+
+_MOST_NAMED = 20
 
 
 def promote(session: Session, version: Version, verdict: Verdict, model: Model, actor: str) -> bool:
@@ -50,8 +53,11 @@ def move_alias(
     *,
     if_match: str | None,
     reason: str | None = None,
-) -> Alias:
-    """Point an alias at a version, as somebody asked.
+) -> tuple[Alias, list[DeletionRequest]]:
+    """Point an alias at a version, as somebody asked; the alias, and the requests reopened by it.
+
+    Those are what the version that leaves service had forgotten and the new one has not: without a
+    `reason`, 409 names them, and nothing is moved.
 
     Raises 428 where the alias exists and the caller does not say which state of it they saw, 412
     where that is not its state any more, 409 for a version that may not be named.
@@ -64,10 +70,34 @@ def move_alias(
         detail = f"version {version.number} is {state}, no alias may name it"
         raise Conflict("illegal-state", detail, state=state)
     if alias is not None and alias.version_id == version.id:
-        return alias
-    if name == Policy.model_validate(model.policy).promote_alias and state != VersionState.VERIFIED:
+        return alias, []
+    if name != Policy.model_validate(model.policy).promote_alias:
+        return _point(session, model, name, alias, version, actor, reason), []
+    lost = _lost(session, name, alias, version, reason)
+    if state != VersionState.VERIFIED:
         move_version(session, version, VersionState.VERIFIED, actor=actor, reason=reason)
-    return _point(session, model, name, alias, version, actor, reason)
+    moved = _point(session, model, name, alias, version, actor, reason)
+    return moved, reopen(session, lost, version, actor)
+
+
+def _lost(
+    session: Session, name: str, alias: Alias | None, version: Version, reason: str | None
+) -> list[Lost]:
+    """What the move would undo; 409 where nobody says why it is to be."""
+    if alias is None:
+        return []
+    lost = lost_by(session, session.get_one(Version, alias.version_id), version)
+    if lost and not reason:
+        ids = [one.request.id for one in lost]
+        raise Conflict(
+            "would-reopen",
+            f"version {version.number} has not forgotten what {len(ids)} completed"
+            f" {'request' if len(ids) == 1 else 'requests'} asked for: give a reason to point"
+            f" {name!r} at it all the same, and they are carried out again",
+            requests=ids[:_MOST_NAMED],
+            count=len(ids),
+        )
+    return lost
 
 
 def find_alias(session: Session, model: Model, name: str) -> Alias | None:

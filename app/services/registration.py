@@ -18,6 +18,7 @@ from app.services.attempts import lock_ledger
 from app.services.lookup import find_version
 from app.services.manifest_check import BadManifest
 from app.services.promotion import find_alias, move_alias
+from app.services.reopening import tombstones
 from app.services.weights_check import BadWeights
 from app.states import VersionState
 from app.storage import Storage
@@ -25,6 +26,7 @@ from app.tables import Instance, Model, Version
 from engine.spec import WorkloadDescription
 
 _BATCH = 2000
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,30 @@ def register(
         told["parent"] = parent.id
     ledger.append(session, model.tenant_id, "version.registered", version.id, actor, told)
     alias = Policy.model_validate(model.policy).promote_alias
+    _check_tombstones(session, model, version, actor)
     if find_alias(session, model, alias) is None:
         reason = "first registered version"
         move_alias(session, model, alias, version, actor, if_match=None, reason=reason)
     return version
+
+
+def _check_tombstones(session: Session, model: Model, version: Version, actor: str) -> None:
+    """422 where the manifest names what was forgotten, unless the policy takes it for later."""
+    cells = tombstones(session, version)
+    if not cells:
+        return
+    if Policy.model_validate(model.policy).on_forgotten_upload == "refuse":
+        named = ", ".join(f"{instance!r} for {task!r}" for instance, task in cells[:_MOST_NAMED])
+        raise Invalid(
+            "#/manifest",
+            f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} of the manifest were forgotten"
+            f" before: {named}{', ...' if len(cells) > _MOST_NAMED else ''}; train without them",
+            slug="forgotten-cells",
+            cells=[{"instance": instance, "task": task} for instance, task in cells[:_MOST_NAMED]],
+            count=len(cells),
+        )
+    told = {"cells": len(cells)}
+    ledger.append(session, model.tenant_id, "version.names_forgotten", version.id, actor, told)
 
 
 def _parent(session: Session, model: Model, ref: str | None) -> Version | None:

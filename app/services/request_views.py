@@ -1,18 +1,20 @@
 """Deletion requests as callers see them, a page at a time: what belongs to them is read at once."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.schemas.deletion_requests import CellException, DeletionRequestView
+from app.schemas.deletion_requests import CellException, DeletionRequestView, GivenApproval
 from app.schemas.estimates import Forecast
 from app.schemas.models import ModelRef
 from app.services.intake import earlier_requests
 from app.services.lookup import find_model
 from app.states import RequestState
 from app.tables import (
+    Approval,
     Audit,
     DeletionRequest,
     Instance,
@@ -93,6 +95,7 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
     receipted = set(
         session.scalars(select(Receipt.request_id).where(Receipt.request_id.in_(ids)).distinct())
     )
+    approvals = _approvals(session, ids)
     audits = _audits(session, {r.version_id for r in requests if r.version_id})
     return [
         DeletionRequestView(
@@ -112,6 +115,8 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
             received_at=request.received_at,
             due_at=request.due_at,
             extended=request.extended,
+            approvals_needed=request.approvals_needed,
+            approvals=approvals[request.id],
             job=jobs.get(request.id),
             estimate=planned and planned.estimate,
             proposal=planned and planned.proposal,
@@ -135,6 +140,14 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
 
 def _forecast(request: DeletionRequest) -> Forecast | None:
     return Forecast.model_validate(request.forecast) if request.forecast else None
+
+
+def _approvals(session: Session, request_ids: Sequence[str]) -> dict[str, list[GivenApproval]]:
+    found: dict[str, list[GivenApproval]] = defaultdict(list)
+    rows = select(Approval).where(Approval.request_id.in_(request_ids)).order_by(Approval.at)
+    for row in session.scalars(rows):
+        found[row.request_id].append(GivenApproval(by=row.principal, at=row.at, note=row.note))
+    return found
 
 
 def _audits(session: Session, version_ids: set[str]) -> dict[str | None, tuple[CellAudit, ...]]:

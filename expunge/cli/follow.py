@@ -9,7 +9,7 @@ from expunge.client import Client
 from expunge.errors import WaitTimeout
 
 _TICK: Final = 0.5
-_HELD: Final = frozenset({"awaiting_approval"})
+_HELD: Final = frozenset({"awaiting_approval", "on_hold"})
 
 
 def follow(

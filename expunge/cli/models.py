@@ -79,3 +79,13 @@ def recipients(
     with connect(context) as client:
         columns = ("at", "principal", "version", "file")
         show_list(client.models.recipients(model), columns, limit=limit, as_json=as_json)
+
+
+@app.command("restrictions")
+def restrictions(
+    context: typer.Context, model: ModelArgument, limit: Limit = 50, as_json: AsJson = False
+) -> None:
+    """What must not be processed while requests wait."""
+    with connect(context) as client:
+        columns = ("id", "tasks", "since", "requests")
+        show_list(client.models.restrictions(model), columns, limit=limit, as_json=as_json)

@@ -21,6 +21,7 @@ STATE_STYLES: Mapping[str, str] = {
     "inconclusive": "yellow",
     "staged": "yellow",
     "awaiting_approval": "yellow",
+    "on_hold": "yellow",
     "failed": "red",
     "rejected": "red",
     "fail": "red",

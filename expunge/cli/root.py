@@ -11,6 +11,7 @@ import typer
 from expunge.cli import demo as demo_command
 from expunge.cli import (
     doctor,
+    holds,
     jobs,
     keys,
     ledger,
@@ -21,8 +22,8 @@ from expunge.cli import (
     signing_key,
     subjects,
     versions,
-)
     webhooks,
+)
 from expunge.cli.context import Place
 from expunge.errors import ExpungeError, Unreachable
 from expunge.state import DEFAULT_STATE
@@ -41,14 +42,15 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.add_typer(versions.app, name="versions")
 app.add_typer(requests.app, name="requests")
+app.add_typer(holds.app, name="holds")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(receipts.app, name="receipts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(subjects.app, name="subjects")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(signing_key.app, name="signing-key")
 app.add_typer(service.db, name="db")
-app.add_typer(webhooks.app, name="webhooks")
 app.command("up")(service.up)
 app.command("serve")(service.serve)
 app.command("worker", context_settings=service.PASS_ON)(service.worker)

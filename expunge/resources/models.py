@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from expunge.answers import Alias, ManifestEntry, Model, Recipient
+from expunge.answers import Alias, ManifestEntry, Model, Recipient, Restricted
 from expunge.transport import Transport
 
 
@@ -57,6 +57,10 @@ class Models:
         """What a version was trained on, by default the promoted one."""
         path = f"{path_of(model)}/manifest"
         return self._transport.pages(path, ManifestEntry, {"version": version, "limit": limit})
+
+    def restrictions(self, model: str, limit: int | None = None) -> Iterator[Restricted]:
+        """What must not be processed while requests wait (GDPR, Art. 18)."""
+        return self._transport.pages(f"{path_of(model)}/restrictions", Restricted, {"limit": limit})
 
     def recipients(self, model: str, limit: int | None = None) -> Iterator[Recipient]:
         """Who took which file: those who must be told of an erasure (GDPR, Art. 19)."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.deadlines import add_months
+from app.deadlines import add_months, extended
 
 MOMENTS = st.datetimes(
     min_value=datetime(1, 1, 2), max_value=datetime(9998, 12, 30), timezones=st.just(UTC)
@@ -53,3 +53,38 @@ def test_it_moves_that_many_months_and_never_to_a_later_day(at: datetime, months
 def test_it_keeps_the_order_of_moments(one: datetime, other: datetime) -> None:
     if one <= other:
         assert add_months(one, 1).date() <= add_months(other, 1).date()
+
+
+@pytest.mark.parametrize(
+    ("received", "months", "due"),
+    [
+        ("2026-01-31", 1, "2026-03-31"),
+        ("2026-01-31", 2, "2026-04-30"),
+        ("2023-12-31", 1, "2024-02-29"),
+        ("2025-11-30", 2, "2026-02-28"),
+        ("2026-03-04", 2, "2026-06-04"),
+    ],
+)
+def test_an_extension_is_counted_from_the_day_it_was_received(
+    received: str, months: int, due: str
+) -> None:
+    at = datetime.fromisoformat(f"{received}T09:30:00+00:00")
+    later = extended(at, add_months(at, 1), months)
+    assert later == datetime.fromisoformat(f"{due}T09:30:00+00:00")
+
+
+def test_a_deadline_that_its_owner_set_is_extended_from_there() -> None:
+    received, due = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 20, tzinfo=UTC)
+    assert extended(received, due, 2) == datetime(2026, 4, 20, tzinfo=UTC)
+
+
+@given(MOMENTS, st.integers(1, 2))
+def test_no_extension_is_shorter_than_month_by_month_or_ends_past_the_day(
+    received: datetime, months: int
+) -> None:
+    due = add_months(received, 1)
+    later = extended(received, due, months)
+    assert later >= add_months(due, months) > due
+    assert (later.year - received.year) * 12 + later.month - received.month == 1 + months
+    assert later.day == received.day or (later + timedelta(days=1)).day == 1
+    assert later.time() == received.time()

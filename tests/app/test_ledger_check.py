@@ -26,7 +26,7 @@ REQUESTS = "/v1/deletion-requests"
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory, _migrated_sqlite: Path) -> Path:
-    """A database in which one request was completed, one denied, and one waits."""
+    """A database with a request that was completed, one denied, one approved, and a legal hold."""
     folder = tmp_path_factory.mktemp("told")
     file = Path(shutil.copy(_migrated_sqlite, folder / "expunge.db"))
     settings = Settings(state_dir=folder / "state", database_url=f"sqlite:///{file}")
@@ -48,7 +48,10 @@ def _tell(service: Service) -> None:
         client.patch(f"/v1/models/{model.model_id}", json=held).raise_for_status()
         made = client.post(REQUESTS, json={**body, "subjects": ["s-2"]}).json()
         client.post(f"{REQUESTS}/{made['id']}/deny", json={"ground": "legal claim"})
-        client.post(REQUESTS, json={"model": model.name, "instances": ["i-3"]}).raise_for_status()
+        waits = client.post(REQUESTS, json={"model": model.name, "instances": ["i-3"]}).json()
+        client.post(f"{REQUESTS}/{waits['id']}/approve").raise_for_status()
+        hold = {"subjects": ["s-4"], "ground": "gdpr_art_17_3_e", "reason": "a case"}
+        client.post("/v1/legal-holds", json=hold).raise_for_status()
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def test_the_version_is_printed(shell: Shell) -> None:
         ("models", "create"),
         ("versions", "register"),
         ("requests", "create"),
+        ("holds", "place"),
         ("jobs", "list"),
         ("keys", "create"),
         ("ledger", "verify"),
@@ -141,6 +142,25 @@ def test_a_request_is_previewed_made_listed_and_cancelled(shell: Shell, tmp_path
     assert again.returncode == 1
     assert again.stderr.startswith("expunge: ")
     assert "cancelled" in again.stderr
+
+
+def test_a_legal_hold_is_placed_and_released_and_its_request_restricts(shell: Shell) -> None:
+    why = ("--ground", "gdpr_art_17_3_e", "--reason", "a case")
+    hold = shell.json("holds", "place", *why, "-i", "i-5", "--model", shell.registered.name)
+    assert hold["instances"] == ["i-5"]  # type: ignore[index]
+    made = shell.json("requests", "create", "--model", shell.registered.name, "-i", "i-5")
+    request = made["id"]  # type: ignore[index]
+    assert made["state"] == "on_hold"  # type: ignore[index]
+    (restricted,) = shell.json("models", "restrictions", shell.registered.name)  # type: ignore[misc]
+    assert (restricted["id"], restricted["requests"]) == ("i-5", [request])
+
+    released = shell.run("holds", "release", hold["id"], "--reason", "closed")  # type: ignore[index]
+    assert released.returncode == 0, released.stderr
+    assert shell.json("holds", "list") == []
+    (listed,) = shell.json("holds", "list", "--all")  # type: ignore[misc]
+    assert listed["release_reason"] == "closed"
+    assert shell.json("requests", "get", request)["state"] == "queued"  # type: ignore[index]
+    assert shell.run("requests", "cancel", request).returncode == 0
 
 
 def test_an_unknown_instance_is_refused_on_standard_error(shell: Shell) -> None:

@@ -219,6 +219,7 @@ def test_validate_only_tells_what_would_happen_and_writes_nothing(
         "share": 0.3,
         "needs_approval": False,
         "why_approval": None,
+        "approvals_needed": 0,
         "joins_job": queued["job"],
         "proposal": None,
     }
