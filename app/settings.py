@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,6 +57,13 @@ class Settings(BaseSettings):
     """Between SIGTERM and SIGKILL for the engine."""
     torch_threads: int | None = Field(None, ge=1)
     device: str = "cpu"
+    """Of the engine: cpu, cuda or mps."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward passes whose gradients the default method takes."""
+    engine_processes: int = Field(1, ge=1)
+    """That share the mini-batches of a job; with `cuda`, each has a GPU."""
+    state_every_steps: int = Field(50, ge=1)
+    """A job writes down how far it is after so many, for another attempt to go on from."""
 
     webhook_allow_loopback: bool = False
     """Also deliver to this machine itself, and there without TLS: to try webhooks out."""

@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 
 from worker.housekeeping import Housekeeping
 from worker.run_job import Workshop, work_until_idle
-from worker.staging import sweep_staging
+from worker.staging import sweep_staging, sweep_states
 
 RING = "expunge.ring"
 
@@ -82,6 +82,7 @@ def run_celery(shop: Workshop) -> None:
     chores = (
         lambda: shop.presence.show(shop.database),
         lambda: sweep_staging(settings.state_dir, shop.database),
+        lambda: sweep_states(settings.state_dir, shop.database),
     )
     with (
         Housekeeping(settings.heartbeat_seconds, chores),

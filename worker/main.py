@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from app.webhooks.queue import prune_deliveries
 from worker.housekeeping import Housekeeping, answer_outbox, expire, prune, reap_all
 from worker.run_job import Workshop, work_until_idle
-from worker.staging import sweep_staging
+from worker.staging import sweep_staging, sweep_states
 from worker.webhooks import deliver
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ def run_local(shop: Workshop) -> None:
         lambda: prune(database),
         lambda: prune_deliveries(database),
         lambda: sweep_staging(settings.state_dir, database),
+        lambda: sweep_states(settings.state_dir, database),
     )
     with (
         Housekeeping(settings.heartbeat_seconds, chores),

@@ -125,7 +125,7 @@ def _work(shop: Workshop, claim: Claim, folder: Path, lease: Lease) -> str:
     with shop.database.read() as session:
         spec = write_spec(session, claim, folder, shop.weights, settings)
     run = supervise(
-        engine_command(spec),
+        engine_command(spec, settings.engine_processes if claim.kind == "unlearn" else 1),
         engine_environment(os.environ),
         Limits(
             settings.job_time_limit_seconds,

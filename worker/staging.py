@@ -20,6 +20,7 @@ from app.services.attempts import IN_WORK, Claim
 from app.services.cells import instance_ids_of, manifest_lines
 from app.services.stored_weights import DamagedWeights, Delta, Recipe, StoredWeights, recipe_of
 from app.settings import Settings
+from app.states import FINISHED_JOB
 from app.tables import Attempt, DeletionRequest, Job, JobRequest, Model, Version
 from engine.spec import (
     DESCRIPTION_FILE,
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", JobResult, WorkloadDescription)
 
 _FOLDER = "staging"
+_STATES = "resume"
+"""How far jobs have come, for the next attempt of each on this machine."""
 
 
 class BadResult(Exception):
@@ -69,6 +72,23 @@ def sweep_staging(state_dir: Path, database: Database) -> int:
             )
         if running is None:
             shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def sweep_states(state_dir: Path, database: Database) -> int:
+    """Remove what finished jobs wrote down to go on from; how many there were.
+
+    It holds weights that have not forgotten yet.
+    """
+    removed = 0
+    for file in (state_dir.absolute() / _STATES).glob("job_*"):
+        job_id = file.name.partition(".")[0]
+        with database.read() as session:
+            job = session.get(Job, job_id)
+            over = job is None or job.state in FINISHED_JOB
+        if over:
+            file.unlink(missing_ok=True)
             removed += 1
     return removed
 
@@ -119,7 +139,10 @@ def write_spec(
             seed=job.seed,
             threads=settings.torch_threads,
             device=settings.device,
+            precision=settings.precision,
             staging=folder,
+            state=_state_file(settings.state_dir, job.id),
+            state_every=settings.state_every_steps,
             delta_bytes=recipe.room_for_delta(settings.delta_max_share, settings.delta_max_chain),
             training_seconds=parent.training_seconds,
         )
@@ -177,6 +200,12 @@ def _read(path: Path, kind: type[T]) -> T:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BadResult(f"{path.name}, {place}: {first['msg']}") from error
+
+
+def _state_file(state_dir: Path, job_id: str) -> Path:
+    folder = state_dir.absolute() / _STATES
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{job_id}.safetensors"
 
 
 def _write_manifest(session: Session, parent: Version, path: Path) -> None:

@@ -65,9 +65,16 @@ class Run:
     """The end of what it wrote to standard error."""
 
 
-def engine_command(spec: Path) -> list[str]:
-    """The engine on one specification, in this interpreter's environment."""
-    return [sys.executable, "-m", "engine", "run", "--watch-stdin", str(spec)]
+def engine_command(spec: Path, processes: int = 1) -> list[str]:
+    """The engine on one specification, in this interpreter's environment.
+
+    Several processes are started by torch's own launcher.
+    """
+    engine = ["-m", "engine", "run", "--watch-stdin", str(spec)]
+    if processes == 1:
+        return [sys.executable, *engine]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [sys.executable, *launcher, *engine]
 
 
 def engine_environment(mine: Mapping[str, str]) -> dict[str, str]:

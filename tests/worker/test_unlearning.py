@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from app.http import Parts
 from app.services.stored_weights import recipe_of
 from app.states import JobState, RequestState, VersionState
-from app.tables import Attempt, DeletionRequest, ForgottenCell, LedgerEvent, Receipt, Version
+from app.tables import Attempt, Audit, DeletionRequest, ForgottenCell, LedgerEvent, Receipt, Version
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DONE = (RequestState.COMPLETED, RequestState.COMPLETED_WITH_EXCEPTIONS)
@@ -74,6 +74,18 @@ def test_two_requests_share_a_run_and_each_gets_a_receipt(
     assert world.ledger_problem() is None
 
 
+@pytest.mark.slow
+@on_sqlite
+def test_a_job_may_be_shared_by_several_processes(world: Any, start: Any, trained: Path) -> None:
+    model = world.digits(trained)
+    request = world.request(model, names(trained, 0, 30))
+    start(engine_processes=2)
+    row = done(world, request)
+    version = world.get(Version, row.version_id)
+    assert restored(world, version) == version.weights_sha256
+    assert world.all(select(Attempt.outcome)) == ["succeeded"]
+
+
 @on_sqlite
 def test_a_later_request_starts_from_what_is_in_service(
     world: Any, start: Any, trained: Path
@@ -94,8 +106,9 @@ def test_a_worker_killed_in_the_middle_costs_an_attempt_and_no_second_version(
 ) -> None:
     model = world.digits(trained, steps=600)
     request = world.request(model, names(trained, 0, 30))
-    first = start()
-    world.until(lambda: world.job_of(request).state == JobState.RUNNING)
+    first = start(state_every_steps=20)
+    state = world.state_dir / "resume" / f"{world.job_of(request).id}.safetensors"
+    world.until(state.exists)
     first.signal(signal.SIGKILL)
     first.wait()
     start()
@@ -104,6 +117,10 @@ def test_a_worker_killed_in_the_middle_costs_an_attempt_and_no_second_version(
     assert world.get(Version, row.version_id).job_id == world.job_of(request).id
     assert world.all(select(Attempt.outcome).order_by(Attempt.fence)) == ["lost", "succeeded"]
     assert len(world.all(select(Receipt.id))) == 1
+    # The second attempt went on from where the first one was; nothing of that is left.
+    (settings,) = world.all(select(Audit.settings))
+    assert settings["resumed_at_step"] >= 20
+    world.until(lambda: not state.exists())
     assert world.ledger_problem() is None
 
 
