@@ -22,7 +22,7 @@ from app.services import webhooks
 from app.settings import Settings
 from app.states import DeliveryState
 from app.webhooks import queue
-from app.webhooks.addresses import AddressRefused, checked, resolve
+from app.webhooks.addresses import AddressRefused, checked
 from expunge.webhooks import encode_secret
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
@@ -34,7 +34,8 @@ Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 def create(body: NewEndpoint, caller: Admin, operation: OperationDep, parts: PartsDep) -> Response:
     """Send events to an address; the answer is the only one that shows the secret.
 
-    422 for an address that is not public, or not `https`. A repetition with the same
+    422 for an address that is not public, or not `https`; what a name leads to is checked by each
+    delivery. A repetition with the same
     Idempotency-Key answers 409 with the endpoint's id, since it cannot show the secret again.
     """
     _require_fit(body.url, parts.settings)
@@ -175,15 +176,11 @@ def replay(endpoint: Text, delivery: Text, caller: Admin, operation: OperationDe
 
 
 def _require_fit(url: str, settings: Settings) -> None:
-    """422 for a URL that nothing would be delivered to; a name may come to exist later."""
-    allow = settings.webhook_allow_loopback
+    """422 for a URL that can be refused as it stands; names are looked up by each delivery."""
     try:
-        parts = checked(url, allow_loopback=allow)
-        resolve(str(parts.hostname), parts.port or 443, allow_loopback=allow)
+        checked(url, allow_loopback=settings.webhook_allow_loopback)
     except AddressRefused as refusal:
         raise Invalid("#/url", f"url {url!r:.200} cannot be used: {refusal}") from None
-    except OSError:
-        pass
 
 
 def _shown_before(endpoint_id: str) -> Response:

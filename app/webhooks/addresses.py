@@ -28,6 +28,7 @@ def checked(url: str, *, allow_loopback: bool) -> SplitResult:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         httpx.URL(url)
+        (host or "").encode("idna")  # no label is too long or empty
     except (ValueError, httpx.InvalidURL):
         raise AddressRefused("it cannot be read as a URL") from None
     if any(not "!" <= character <= "~" for character in url):
@@ -43,6 +44,8 @@ def checked(url: str, *, allow_loopback: bool) -> SplitResult:
     literal = _literal(host)
     if parts.scheme == "http" and not (allow_loopback and _names_loopback(host, literal)):
         raise AddressRefused("it must begin with https://")
+    if host == "localhost" and not allow_loopback:
+        raise AddressRefused("localhost is not a public address")
     if literal is not None:
         require_public(literal, allow_loopback=allow_loopback)
     return parts
