@@ -15,9 +15,20 @@ from sqlalchemy import select
 
 from app import ledger
 from app.auth import Scope
-from app.db import Database
+from app.db import Database, database_now
+from app.ids import new_id
 from app.main import ROUTERS
-from app.tables import Base, IdempotencyKey, LedgerHead, Tenant, Worker
+from app.states import DeliveryState
+from app.tables import (
+    DEFAULT_TENANT,
+    Base,
+    IdempotencyKey,
+    LedgerHead,
+    Tenant,
+    WebhookDelivery,
+    WebhookEndpoint,
+    Worker,
+)
 from carried_out import carry_out
 from described_api import Operation, operations
 from running_service import Registered, Service, add_tenant, add_worker, register_model
@@ -59,6 +70,7 @@ def theirs(service: Service) -> Theirs:
         job = carry_out(service.parts)
         _ask(client, model, "i-2")
         key = client.get("/v1/api-keys").json()["items"][0]["id"]
+    endpoint, delivery = _add_webhook(service, DEFAULT_TENANT, "their-hook")
     return Theirs(
         service,
         {
@@ -70,12 +82,46 @@ def theirs(service: Service) -> Theirs:
             "key": key,
             "request_id": done,
             "job_id": job,
+            "endpoint": endpoint,
+            "delivery": delivery,
             "subject": "s-1",
             "external_id": "their-ticket",
             "seq": "1",
             "from": "1",
         },
     )
+
+
+def _add_webhook(service: Service, tenant_id: str, name: str) -> tuple[str, str]:
+    """The ids of an endpoint and of a delivery to it."""
+    with service.database.write() as session, session.begin():
+        now = database_now(session)
+        endpoint, delivery = new_id("whk"), new_id("dlv")
+        session.add(
+            WebhookEndpoint(
+                id=endpoint,
+                tenant_id=tenant_id,
+                url=f"https://{name}.example.org/",
+                kinds=[],
+                cursor=0,
+                secret=bytes(32),
+                created_at=now,
+            )
+        )
+        session.flush()
+        session.add(
+            WebhookDelivery(
+                id=delivery,
+                endpoint_id=endpoint,
+                event_seq=1,
+                kind="model.created",
+                state=DeliveryState.WAITING,
+                next_attempt_at=now,
+                waiting_since=now,
+                created_at=now,
+            )
+        )
+    return endpoint, delivery
 
 
 def _ask(client: httpx.Client, model: Registered, instance: str) -> str:
@@ -139,11 +185,14 @@ def _told(answer: httpx.Response, secrets: set[str]) -> set[str]:
     return secrets & set(_TELLING.findall(said)) - set(_TELLING.findall(asked))
 
 
-def _outside(service: Service) -> str:
-    """The key of another tenant's administrator."""
+def _outside(service: Service) -> tuple[str, dict[str, str]]:
+    """The key of another tenant's administrator, and what may stand above an id in its paths."""
     with service.database.write() as session, session.begin():
         tenant = add_tenant(session, "other")
-    return service.key(Scope.ADMIN, tenant_id=tenant)
+        model = register_model(session, service.parts.storage, "own", tenant_id=tenant)
+    endpoint, _ = _add_webhook(service, tenant, "own-hook")
+    ours = {"model": model.name, "endpoint": endpoint, "alias": "fresh"}
+    return service.key(Scope.ADMIN, tenant_id=tenant), ours
 
 
 def test_every_route_is_described_and_says_who_may_call(described: list[Operation]) -> None:
@@ -163,6 +212,7 @@ def test_without_a_key_in_force_no_operation_tells_or_does_anything(
     wrong = []
     ways = {operation.name: _values(operation, theirs, described) for operation in described}
     before = _texts(theirs.service.database)
+    secrets = _secrets(before)
     unknown = f"Bearer {theirs.service.admin_key[:-1]}"
     with httpx.Client(base_url=theirs.service.base_url) as client:
         for operation in described:
@@ -170,7 +220,7 @@ def test_without_a_key_in_force_no_operation_tells_or_does_anything(
                 body = _body(operation, theirs.values)
                 answer = operation.call(client, ways[operation.name], body, **headers)
                 expected = answer.is_success if operation.is_public else answer.status_code == 401
-                if not expected or _told(answer, _secrets(before)):
+                if not expected or _told(answer, secrets):
                     wrong.append((operation.name, answer.status_code, answer.text))
     assert wrong == []
     assert _texts(theirs.service.database) == before
@@ -187,15 +237,17 @@ def test_without_one_of_its_scopes_every_operation_is_refused(
         if operation.scopes
     }
     before = _texts(theirs.service.database)
-    for operation in (operation for operation in described if operation.scopes):
-        with theirs.service.client(others[operation.name]) as client:
+    secrets = _secrets(before)
+    with httpx.Client(base_url=theirs.service.base_url) as client:
+        for operation in (operation for operation in described if operation.scopes):
             body = _body(operation, theirs.values)
-            answer = operation.call(client, ways[operation.name], body)
-        required = None if operation.verb == "head" else set(answer.json().get("required", ()))
-        if answer.status_code != 403 or required not in (None, operation.scopes):
-            wrong.append((operation.name, answer.status_code, answer.text))
-        elif _told(answer, _secrets(before)):
-            wrong.append((operation.name, "tells", answer.text))
+            key = {"Authorization": f"Bearer {others[operation.name]}"}
+            answer = operation.call(client, ways[operation.name], body, **key)
+            required = None if operation.verb == "head" else set(answer.json().get("required", ()))
+            if answer.status_code != 403 or required not in (None, operation.scopes):
+                wrong.append((operation.name, answer.status_code, answer.text))
+            elif _told(answer, secrets):
+                wrong.append((operation.name, "tells", answer.text))
     assert wrong == []
     assert _texts(theirs.service.database) == before
 
@@ -203,15 +255,16 @@ def test_without_one_of_its_scopes_every_operation_is_refused(
 def test_each_scope_that_an_operation_names_suffices(
     service: Service, described: list[Operation]
 ) -> None:
-    keys = {scope: service.key(scope) for scope in Scope}
+    keys = {scope: {"Authorization": f"Bearer {service.key(scope)}"} for scope in Scope}
     wrong = []
-    for operation in described:
-        absent = dict.fromkeys(operation.parameters("path"), "absent")
-        for scope in sorted(operation.scopes):
-            with service.client(keys[Scope(scope)]) as client:
-                answer = operation.call(client, absent, operation.bodies[0])
-            if answer.status_code in (401, 403) or answer.is_server_error:
-                wrong.append((operation.name, scope, answer.status_code, answer.text))
+    with httpx.Client(base_url=service.base_url) as client:
+        for operation in described:
+            absent = dict.fromkeys(operation.parameters("path"), "absent")
+            for scope in sorted(operation.scopes):
+                body = operation.bodies[0]
+                answer = operation.call(client, absent, body, **keys[Scope(scope)])
+                if answer.status_code in (401, 403) or answer.is_server_error:
+                    wrong.append((operation.name, scope, answer.status_code, answer.text))
     assert wrong == []
 
 
@@ -223,11 +276,10 @@ def test_another_tenants_rows_are_not_there_whatever_is_called(
     before = _texts(theirs.service.database)
     secrets = _secrets(before)
     assert len(secrets) > 15
-    with theirs.service.client(_outside(theirs.service)) as outside:
-        for operation, values, query in _attempts(described, ways):
-            body = _body(operation, values)
-            again = {"Idempotency-Key": operation.path} if operation.verb == "post" else {}
-            answer = operation.call(outside, values, body, query, **again)
+    key, ours = _outside(theirs.service)
+    with theirs.service.client(key) as outside:
+        for operation, values, query in _attempts(described, ways, ours):
+            answer = operation.call(outside, values, _body(operation, theirs.values), query)
             if operation.parameters("path") and answer.status_code != 404:
                 wrong.append((operation.name, answer.status_code, answer.text))
             if answer.is_server_error or _told(answer, secrets):
@@ -240,17 +292,19 @@ def test_another_tenants_rows_are_not_there_whatever_is_called(
 
 
 def _attempts(
-    described: list[Operation], ways: Mapping[str, dict[str, str]]
+    described: list[Operation], ways: Mapping[str, dict[str, str]], ours: Mapping[str, str]
 ) -> Iterator[tuple[Operation, dict[str, str], dict[str, str]]]:
+    """Operations with their ids: in paths, in queries, and below things that are our own."""
     for operation in described:
-        values = ways[operation.name]
-        by_id = values | {"model": values["model_id"]}
+        values, path = ways[operation.name], operation.parameters("path")
         query = {name: values[name] for name in operation.parameters("query") if name in values}
         yield operation, values, {}
-        if "model" in operation.parameters("path"):
-            yield operation, by_id, {}
+        if "model" in path:
+            yield operation, values | {"model": values["model_id"]}, {}
         if query:
             yield operation, values, query
+        if len(path) > 1 or (path and "version" in query):
+            yield operation, {**values, **ours}, query
 
 
 def _secrets(rows: Mapping[str, set[str]]) -> set[str]:
