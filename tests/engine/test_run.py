@@ -219,13 +219,10 @@ def test_retraining_takes_no_settings(spec: MakeSpec) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tasks", [("digit", "parity", "magnitude"), ("digit",)])
-def test_the_default_method_forgets_by_itself(
+def test_the_default_method_reaches_a_pass_by_itself(
     spec: MakeSpec, digits: Any, tasks: tuple[str, ...]
 ) -> None:
     chosen = random.Random(11).sample(list(digits.workload.instances("train").ids), 60)
     report = run(spec(instances=chosen, tasks=tasks, settings={}), silent).audit
-    # Sixty instances of 42 subjects cannot always tell .6 from .5, so one cell may stay undecided.
-    undecided = [(cell.task, cell.reason) for cell in report.cells if cell.verdict != "pass"]
-    assert len(undecided) <= 1
-    assert report.verdict != "fail", undecided
+    assert [(cell.task, cell.reason) for cell in report.cells if cell.verdict != "pass"] == []
     assert report.uis_after < report.uis_before / 2
