@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from app.http import Parts
 from app.services.stored_weights import recipe_of
-from app.states import JobState, RequestState, VersionState
+from app.states import RequestState, VersionState
 from app.tables import Attempt, Audit, DeletionRequest, ForgottenCell, LedgerEvent, Receipt, Version
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
