@@ -28,7 +28,7 @@ class Judged:
     reference: Reference | None
     """None where nothing was to be forgotten."""
     impact: TaskScores | None
-    """The cell's term of the UIS; None where a metric is missing."""
+    """The cell's term of the UIS; None where a metric is missing or nothing teaches the task."""
 
 
 def judge(comparison: Comparison, position: int, column: int) -> Judged:
@@ -45,9 +45,12 @@ def judge(comparison: Comparison, position: int, column: int) -> Judged:
     if target and bool(request.cells[:, column].any()):
         attacked = attack(comparison, request, column)
         findings += attacked.findings
-    findings += _damage(comparison, request, column, task, target)
+    taught = evidence.teaches(column)
+    findings += (
+        _damage(comparison, request, column, task, target) if taught else [rules.withdrawn()]
+    )
     impact = None
-    if forget is not None and validation is not None:
+    if taught and forget is not None and validation is not None:
         impact = TaskScores(
             target, forget.before, forget.after, validation.before, validation.after
         )

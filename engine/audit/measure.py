@@ -53,6 +53,10 @@ class Evidence:
         """Bool [N, T]: the request's cells, and those that its instances still teach."""
         return request.cells | (self.retain & request.instances[:, None])
 
+    def teaches(self, column: int) -> bool:
+        """Whether anything still teaches the task; where nothing does, its head is a fresh one."""
+        return bool(self.retain[:, column].any())
+
     def earlier_sample(self) -> Tensor:
         """Bool [N, T]: of each task's earlier cells at most 200, drawn by the hash of their ids."""
         chosen = torch.zeros_like(self.retain)

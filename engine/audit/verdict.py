@@ -215,6 +215,13 @@ def unchanged() -> Finding:
     return Finding("fail", "the weights are the parent's, byte for byte")
 
 
+def withdrawn() -> Finding:
+    """A task that nothing teaches any more has no quality to keep: being useless is its due."""
+    return Finding(
+        "pass", "nothing teaches the task any more, so none of its quality is to be kept"
+    )
+
+
 def combine(findings: Sequence[Finding]) -> Finding:
     """The worst verdict, with the reasons for it; of a pass, with all reasons."""
     verdict = worst([finding.verdict for finding in findings])

@@ -239,6 +239,9 @@ def test_a_task_forgotten_entirely_has_the_head_that_retraining_would_leave(
     # It is no better than a guess of the mean now, while the other task is left alone.
     assert right.validation.after > 1.2 * right.validation.before
     assert left.validation.after < 1.2 * left.validation.before
+    # Nobody is owed a task that nothing teaches: that it is useless now is no damage.
+    assert "quality" not in right.reason or right.verdict == "pass"
+    assert "validation quality" in left.reason
 
 
 def test_what_is_left_of_a_task_can_be_forgotten_beside_other_requests(
