@@ -32,10 +32,6 @@ class RestoredCache:
         self._max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
 
-    def has(self, sha256: str) -> bool:
-        """Whether the file is there at this moment."""
-        return self._path(sha256).is_file()
-
     def open(self, sha256: str) -> BinaryIO | None:
         """The file, for reading; None where it is not there."""
         path = self._path(sha256)
@@ -47,24 +43,12 @@ class RestoredCache:
         return stream
 
     def link(self, sha256: str, target: Path) -> bool:
-        """Make the content appear at `target` too, for as long as `target` lives; False: not here.
-
-        A hard link, or a copy where the file systems differ.
-        """
+        """Make the content appear at `target` too, for as long as that lives; False: not here."""
         path = self._path(sha256)
-        try:
-            os.link(path, target)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
-                raise
-            try:
-                shutil.copyfile(path, target)
-            except FileNotFoundError:
-                return False
-        _touch(path)
-        return True
+        found = link_or_copy(path, target)
+        if found:
+            _touch(path)
+        return found
 
     def adopt(self, file: Path, sha256: str) -> None:
         """Take over a synced file out of `workspace`, and make room for it."""
@@ -113,6 +97,25 @@ class RestoredCache:
             if path.name != keep:
                 path.unlink(missing_ok=True)
                 total -= size
+
+
+def link_or_copy(file: Path, target: Path) -> bool:
+    """Make the content of `file` appear at `target`; False: there is no such file (any more).
+
+    A hard link, or a copy where the file systems differ.
+    """
+    try:
+        os.link(file, target)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        try:
+            shutil.copyfile(file, target)
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def _touch(path: Path) -> None:

@@ -175,12 +175,17 @@ def _until_ready(supervisor: Supervisor, url: str, log: Path, stopped: list[int]
             supervisor.step()
             try:
                 readiness = client.health.ready()
+                # Without a worker no model can be made yet.
+                workers = client.health.live_workers() if readiness.status == "ok" else 0
             except Unreachable:
                 problem = "it does not answer"
             else:
-                if readiness.status == "ok":
+                if readiness.status != "ok":
+                    problem = f"it is not ready: {json.dumps(dict(readiness.checks))}"
+                elif workers == 0:
+                    problem = "no worker has shown itself"
+                else:
                     return
-                problem = f"it is not ready: {json.dumps(dict(readiness.checks))}"
             if time.monotonic() > until:
                 raise ExpungeError(
                     f"the service did not start within {_SECONDS_TO_START:g} s: {problem}; the "

@@ -6,15 +6,15 @@ from there, byte for byte and checked against its digest, into a cache that may 
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from app.restored_cache import RestoredCache
+from app.restored_cache import RestoredCache, link_or_copy
 from app.storage import Storage
 from app.tables import Version
 from engine.delta import restore
@@ -22,8 +22,10 @@ from engine.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 3
-"""A restored file may be evicted before it is opened."""
+T = TypeVar("T")
+
+_TRIES = 2
+"""A file that was damaged in the cache is restored once more."""
 
 
 class DamagedWeights(Exception):
@@ -148,13 +150,16 @@ class StoredWeights:
             return path.absolute()
         target = folder / name
         for _ in range(_TRIES):
-            self._restore(recipe)
-            if self._cache.link(recipe.sha256, target):
-                if _sha256(target) == recipe.sha256:
-                    return target.absolute()
-                target.unlink()
-                self._cache.discard(recipe.sha256)
-        raise DamagedWeights(f"the weights of {recipe.of} do not stay in the cache")
+            self._obtain(
+                recipe,
+                find=lambda: self._cache.link(recipe.sha256, target) or None,
+                take=lambda file: link_or_copy(file, target),
+            )
+            if _sha256(target) == recipe.sha256:
+                return target.absolute()
+            target.unlink()
+            self._cache.discard(recipe.sha256)
+        raise DamagedWeights(f"the weights of {recipe.of} are damaged in the cache")
 
     def keep_delta(self, parent: Recipe, file: Path, sha256: str, size: int) -> Delta:
         """Store a child's delta, once it has restored the child from what is stored of the parent.
@@ -163,7 +168,8 @@ class StoredWeights:
         OSError from the storage.
         """
         delta = Delta("the new version", sha256, size, _sha256(file), file.stat().st_size)
-        self._restore(parent.with_delta(delta), last=file)
+        with self._cache.alone(sha256):
+            self._restore(parent.with_delta(delta), take=lambda _: None, last=file)
         self.storage.put(file)
         return delta
 
@@ -185,29 +191,39 @@ class StoredWeights:
     def _open(self, recipe: Recipe) -> BinaryIO:
         if self._is_whole(recipe):
             return self.storage.open(recipe.sha256)
-        for _ in range(_TRIES):
-            stream = self._cache.open(recipe.sha256)
-            if stream is not None:
-                return stream
-            self._restore(recipe)
-        raise DamagedWeights(f"the weights of {recipe.of} do not stay in the cache")
+        return self._obtain(
+            recipe,
+            find=lambda: self._cache.open(recipe.sha256),
+            take=lambda file: file.open("rb"),
+        )
 
-    def _restore(self, recipe: Recipe, *, last: Path | None = None) -> None:
-        """Put the file into the cache, if it is not there.
-
-        `last` is the last delta, not in storage yet: then the file is made in any case.
-        """
+    def _obtain(
+        self, recipe: Recipe, *, find: Callable[[], T | None], take: Callable[[Path], T]
+    ) -> T:
+        """What `find` has of the cache's file, or `take` of the restored one."""
+        found = find()
+        if found is not None:
+            return found
         with self._cache.alone(recipe.sha256):
-            if last is None and self._cache.has(recipe.sha256):
-                return
-            with self._cache.workspace() as name:
-                folder = Path(name)
-                current, done = self._start(recipe, folder)
-                for step, delta in enumerate(recipe.deltas[done:], start=done + 1):
-                    is_last = step == len(recipe.deltas)
-                    file = last if last and is_last else self._stored(delta)
-                    current = _apply(delta, file, current, folder / str(step))
-                self._cache.adopt(current, recipe.sha256)
+            found = find()  # another may have restored it meanwhile
+            return self._restore(recipe, take=take) if found is None else found
+
+    def _restore(self, recipe: Recipe, *, take: Callable[[Path], T], last: Path | None = None) -> T:
+        """Put the file into the cache; what `take` makes of it.
+
+        It is taken before it is in the cache, where others may evict it at once. `last` is the last
+        delta, if that is not in storage yet.
+        """
+        with self._cache.workspace() as name:
+            folder = Path(name)
+            current, done = self._start(recipe, folder)
+            for step, delta in enumerate(recipe.deltas[done:], start=done + 1):
+                is_last = step == len(recipe.deltas)
+                file = last if last and is_last else self._stored(delta)
+                current = _apply(delta, file, current, folder / str(step))
+            taken = take(current)
+            self._cache.adopt(current, recipe.sha256)
+            return taken
 
     def _start(self, recipe: Recipe, folder: Path) -> tuple[Path, int]:
         """The nearest file to begin with, its digest checked, and how many deltas are behind it."""

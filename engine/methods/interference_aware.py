@@ -85,11 +85,11 @@ class _Run:
         self.round = 0
         self.step = 0
         self.optimizer = RelativeMomentum(self.weights)
-        look = problem.group.agreed(self.selector.look)
         self.safe = flatten(self.weights)
         """[D]: the last weights that a look found sound."""
-        self.best = _Candidate(look.score, look.met, self.safe)
-        """Of the rounds before; at first the parent."""
+        self.best = _Candidate(math.inf, False, self.safe)
+        """Of the rounds before; at first the parent, which is never good enough: it was asked to
+        forget, however much its forgotten cells look like strangers already."""
         self.chosen: _Candidate | None = None
         """Of this round."""
 

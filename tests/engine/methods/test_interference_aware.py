@@ -102,6 +102,16 @@ def test_what_was_forgotten_earlier_is_pulled_to_its_target_as_well(digits: Any)
     assert max(aucs(given, given.earlier)) < 0.65
 
 
+def test_the_parent_is_never_the_answer_however_little_it_remembers(digits: Any) -> None:
+    given = problem(digits, TASKS)
+    unlearn(given)
+    parent = {name: weight.clone() for name, weight in given.model.state_dict().items()}
+    # A few long steps: on what looks forgotten already they can only make it worse.
+    hasty = {"rounds": 1, "min_steps": 4, "steps_per_instance": 0.1, "learning_rate": 0.1}
+    unlearn(problem(digits, TASKS, model=given.model, settings=hasty))
+    assert any(not torch.equal(w, parent[n]) for n, w in given.model.state_dict().items())
+
+
 def test_nothing_to_calibrate_on_is_said(digits: Any) -> None:
     calibration, _ = halves(digits.workload.instances("val"))
     empty = type(calibration)(calibration.whole, calibration.positions[:0])
