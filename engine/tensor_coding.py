@@ -10,7 +10,8 @@ differences is a plane of its own, coded by whichever of three coders makes it s
 Low-rank factors serve as a better prediction, never as the tensor itself: a product of matrices
 depends in its last bits on who multiplies. The prediction here is a sum of outer products, element
 by element in double precision and in a fixed order, so IEEE 754 makes it the same everywhere, and
-what it misses is coded like any other difference.
+what it misses is coded like any other difference. A change in whole steps (`engine.whole_steps`)
+needs no prediction: its multiples are the smallest description that there is.
 """
 
 import lzma
@@ -23,7 +24,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import whole_steps
 from engine.errors import CheckpointError
+from engine.whole_steps import Floats, Steps
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.unsignedinteger[Any]]
@@ -51,6 +54,8 @@ class How(IntEnum):
     """Factors of the change, then DENSE or SPARSE from what they predict."""
     WHOLE = 4
     """All bytes: there is nothing like it in the parent."""
+    STEPS = 5
+    """Whole multiples of a step of each row."""
 
 
 class _Coder(IntEnum):
@@ -68,6 +73,9 @@ _LZMA_FILTERS: Final = [
 
 def encode(parent: Bytes, child: Bytes, dtype: str, shape: tuple[int, ...]) -> bytes:
     """The smallest payload from which `decode` makes `child` again; both as flat bytes."""
+    steps = _steps(parent, child, shape) if dtype == "F32" else None
+    if steps is not None:
+        return _encode_steps(steps)
     before, after = _words(parent, dtype), _words(child, dtype)
     candidates = [_encode_difference(before, after, dtype)]
     factors = _factors(parent, child, shape) if dtype == "F32" else None
@@ -87,6 +95,8 @@ def decode(parent: Bytes, payload: bytes, dtype: str, shape: tuple[int, ...]) ->
     """The tensor of `payload`, as flat bytes; raises `CheckpointError` where it is damaged."""
     reader = _Reader(payload)
     how = reader.how()
+    if how == How.STEPS:
+        return _decode_steps(parent, reader, dtype, shape)
     if how == How.LOW_RANK:
         if dtype != "F32" or len(shape) < 2:
             raise CheckpointError("low-rank factors for a tensor that cannot have them")
@@ -139,6 +149,37 @@ def _encode_difference(before: Words, after: Words, dtype: str) -> bytes:
     mask = np.packbits(changed).tobytes()
     sparse = bytes([How.SPARSE]) + _encode_section(mask) + _encode_planes(moved)
     return min(dense, sparse, key=len)
+
+
+def _rows(content: Bytes, shape: tuple[int, ...]) -> Floats:
+    """[R, C]; a vector is one row."""
+    numbers: Floats = content.view("<f4")
+    return numbers.reshape(shape[0] if len(shape) > 1 else 1, -1)
+
+
+def _steps(parent: Bytes, child: Bytes, shape: tuple[int, ...]) -> Steps | None:
+    if not parent.size:
+        return None
+    return whole_steps.found(_rows(parent, shape), _rows(child, shape))
+
+
+def _encode_steps(steps: Steps) -> bytes:
+    """The sign of a multiple is folded into its lowest bit, so small ones have a zero on top."""
+    folded = (steps.multiples << 1) ^ (steps.multiples >> 15)
+    exponents, multiples = (a.reshape(-1).view("<u2") for a in (steps.exponents, folded))
+    return bytes([How.STEPS]) + _encode_planes(exponents) + _encode_planes(multiples)
+
+
+def _decode_steps(parent: Bytes, reader: "_Reader", dtype: str, shape: tuple[int, ...]) -> Bytes:
+    if dtype != "F32" or not parent.size:
+        raise CheckpointError("steps for a tensor that cannot have them")
+    before = _rows(parent, shape)
+    exponents = reader.planes(len(before), np.dtype("<u2")).view(np.int16)
+    folded = reader.planes(before.size, np.dtype("<u2"))
+    reader.end()
+    multiples = (folded >> 1).view(np.int16) ^ -(folded & 1).view(np.int16)
+    after = whole_steps.moved(before, Steps(exponents, multiples.reshape(before.shape)))
+    return after.reshape(-1).view(np.uint8)
 
 
 def _word_type(dtype: str) -> np.dtype[np.unsignedinteger[Any]]:
