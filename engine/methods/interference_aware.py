@@ -24,6 +24,7 @@ from engine.methods.constraints import Constraints
 from engine.methods.direction import Direction
 from engine.methods.normalisation import re_estimate
 from engine.methods.relative_momentum import RelativeMomentum
+from engine.methods.rounded_change import round_change
 from engine.methods.selection import Look, Selector
 from engine.methods.settings import Settings
 from engine.problem import Outcome, Problem
@@ -49,6 +50,8 @@ def unlearn(problem: Problem) -> Outcome:
     had_statistics = re_estimate(problem.model, problem.train, retained, problem.device)
     run = _Run(problem, settings)
     notes = run.go()
+    if settings.change_bits is not None:
+        round_change(run.weights, run.parent, settings.change_bits)
     if had_statistics:
         re_estimate(problem.model, problem.train, retained, problem.device)
         notes.append("BatchNorm statistics were re-estimated on retain data.")
@@ -85,8 +88,8 @@ class _Run:
         self.round = 0
         self.step = 0
         self.optimizer = RelativeMomentum(self.weights)
-        self.safe = flatten(self.weights)
-        """[D]: the last weights that a look found sound."""
+        self.parent = self.safe = flatten(self.weights)
+        """[D] each: where the job began, and the last weights that a look found sound."""
         self.best = _Candidate(math.inf, False, self.safe)
         """Of the rounds before; at first the parent, which is never good enough: it was asked to
         forget, however much its forgotten cells look like strangers already."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from engine.methods.method_settings import MethodSettings
+from engine.whole_steps import MOST_BITS
 
 
 class Settings(MethodSettings):
@@ -35,5 +36,8 @@ class Settings(MethodSettings):
     """Retain gradients a step, each of a chunk of the retain batch."""
     row_memory: int = Field(1, ge=1)
     """Steps for which such a gradient constrains the forget direction."""
+    change_bits: int | None = Field(7, ge=3, le=MOST_BITS)
+    """In the end each weight's change is rounded to so many bits, with a step of its row's own, so
+    that a version is stored in a fifth of its size; none for no rounding."""
     check_every: int = Field(10, ge=1)
     """Steps between looks at the calibrating half."""

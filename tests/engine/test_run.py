@@ -76,6 +76,8 @@ def test_a_short_delta_is_left_beside_the_weights_where_one_is_asked_for(spec: M
     assert result.delta == DELTA_FILE
     again = restore(job.parent_weights, job.staging / DELTA_FILE, job.staging / "again")
     assert again.sha256 == result.weights_sha256
+    whole = job.staging / WEIGHTS_FILE
+    assert (job.staging / DELTA_FILE).stat().st_size < 0.25 * whole.stat().st_size
     short = (job.staging / DELTA_FILE).stat().st_size - 1
     job = spec(delta_bytes=short, staging=job.staging / "next")
     assert run(job, silent).delta is None
