@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from expunge.answers import Version, VersionAudit
-from expunge.errors import Conflict, ExpungeError
+from expunge.answers import Model, Version, VersionAudit
+from expunge.errors import ExpungeError
 from expunge.resources.models import path_of
 from expunge.transfers import CountedFile, OnBytes, download, sha256_of
 from expunge.transport import Transport
 
 WEIGHTS_FILE: Final = "weights.safetensors"
-_NOT_DESCRIBED: Final = "workload-not-described"
 _SECONDS_TO_DESCRIBE: Final = 60.0
+_SECONDS_BETWEEN_LOOKS: Final = 0.5
 
 
 class Versions:
@@ -47,14 +47,16 @@ class Versions:
             form["training_seconds"] = repr(training_seconds)
         if parent is not None:
             form["parent"] = parent
+        self._until_described(model)
+        return self._upload(model, weights, manifest, form, on_bytes)
+
+    def _until_described(self, model: str) -> None:
+        """Wait; where no worker describes the model the upload is refused with the reason."""
         until = time.monotonic() + _SECONDS_TO_DESCRIBE
-        while True:
-            try:
-                return self._upload(model, weights, manifest, form, on_bytes)
-            except Conflict as conflict:
-                if conflict.slug != _NOT_DESCRIBED or time.monotonic() > until:
-                    raise
-                time.sleep(conflict.retry_after or 1)
+        while self._transport.get(path_of(model), Model).description is None:
+            if time.monotonic() > until:
+                return
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _upload(
         self,
@@ -99,6 +101,14 @@ class Versions:
     def audit(self, model: str, version: str) -> VersionAudit:
         """What was measured before the version was promoted or rejected."""
         return self._transport.get(f"{_path(model, version)}/audit", VersionAudit)
+
+    def purge(self, model: str, version: str, reason: str | None = None) -> Version:
+        """Have a superseded or rejected version's files deleted for good.
+
+        Raises Conflict for one that is in service, that an alias names or that a job starts from.
+        """
+        body = {"reason": reason} if reason else {}
+        return self._transport.post(f"{_path(model, version)}/purge", Version, body)
 
     def download(
         self, model: str, version: str, destination: Path, on_bytes: OnBytes | None = None
