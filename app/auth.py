@@ -21,7 +21,7 @@ from app.ids import new_id
 from app.problems import Problem
 from app.tables import ApiKey
 
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="expunge"'}
+_CHALLENGE = 'Bearer realm="expunge"'
 
 
 class Scope(StrEnum):
@@ -33,6 +33,8 @@ class Scope(StrEnum):
     MODELS_WRITE = "models:write"
     VERSIONS_READ = "versions:read"
     VERSIONS_DOWNLOAD = "versions:download"
+    VERSIONS_FOLLOW = "versions:follow"
+    """Take every version in turn, as a host does that serves the model."""
     LEDGER_READ = "ledger:read"
     ADMIN = "admin"
 
@@ -43,8 +45,12 @@ class Principal:
 
     tenant_id: str
     name: str
-    """The key's id; what the ledger calls the actor."""
+    """The key's id, or `oidc:<host>:<pseudonym>`; what the ledger calls the actor."""
     scopes: frozenset[str]
+    issuer: str | None = None
+    """Who vouches for a caller that came with a token."""
+    subject: str | None = None
+    """The issuer's name for that caller; kept nowhere but beside the pseudonym's key."""
 
     def require(self, *scopes: Scope) -> None:
         """Raise 403 unless one of `scopes` is held."""
@@ -52,7 +58,7 @@ class Principal:
             return
         needed = " or ".join(scopes)
         raise Problem(
-            403, "missing-scope", f"this key lacks the scope {needed}", required=list(scopes)
+            403, "missing-scope", f"the caller lacks the scope {needed}", required=list(scopes)
         )
 
 
@@ -93,30 +99,37 @@ def create_key(
     return row, key
 
 
-def authenticate(session: Session, hasher: KeyHasher, authorization: str | None) -> Principal:
-    """The caller behind an Authorization header; 401 for anything but a key in force."""
-    scheme, _, key = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise _refused("send an API key as `Authorization: Bearer exp_...`")
-    parts = key.strip().split("_", 2)
+def authenticate(session: Session, hasher: KeyHasher, key: str) -> Principal:
+    """The caller that this API key belongs to; 401 for anything but a key in force."""
+    parts = key.split("_", 2)
     prefix = parts[1] if len(parts) == 3 and parts[0] == "exp" else ""
     # A key that is not known is hashed and compared too: timing must not tell which prefixes exist.
     row = (
         session.scalar(select(ApiKey).where(ApiKey.prefix == prefix)) if prefix.isalnum() else None
     )
-    given = hasher.hash(key.strip())
+    given = hasher.hash(key)
     right = hmac.compare_digest(given, row.key_hash if row else bytes(32))
     if row is None or not right:
-        raise _refused("this API key is not known")
+        raise refused("this API key is not known")
     if row.revoked_at is not None:
-        raise _refused("this API key was revoked")
+        raise refused("this API key was revoked")
     if row.expires_at is not None and row.expires_at <= database_now(session):
-        raise _refused("this API key has expired")
+        raise refused("this API key has expired")
     return Principal(row.tenant_id, row.id, frozenset(row.scopes))
 
 
-def _refused(detail: str) -> Problem:
-    return Problem(401, "unauthorized", detail, headers=_CHALLENGE)
+def bearer(authorization: str | None) -> str:
+    """The credential in an Authorization header; 401 without one."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not credential.strip():
+        raise refused("send an API key as `Authorization: Bearer exp_...`")
+    return credential.strip()
+
+
+def refused(detail: str, *, invalid_token: bool = False) -> Problem:
+    """401; for a token, RFC 6750's word for it too."""
+    challenge = f'{_CHALLENGE}, error="invalid_token"' if invalid_token else _CHALLENGE
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": challenge})
 
 
 def _load_or_create(file: Path) -> bytes:

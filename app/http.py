@@ -10,9 +10,11 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from app.auth import KeyHasher, Principal, Scope, authenticate
+from app.auth import KeyHasher, Principal, Scope, authenticate, bearer
 from app.db import Database
 from app.idempotency import Operation, RunningKeys, fingerprint
+from app.oidc.callers import OidcCallers
+from app.oidc.tokens import is_token
 from app.restored_cache import RestoredCache
 from app.services.stored_weights import StoredWeights
 from app.settings import Settings
@@ -21,8 +23,9 @@ from app.storage import LocalStorage, Storage
 
 _bearer = HTTPBearer(
     scheme_name="bearer",
-    bearerFormat="exp_<prefix>_<secret>",
-    description="An API key, made by `POST /v1/api-keys` or `python -m app keys create`."
+    bearerFormat="exp_<prefix>_<secret>, or a JWT",
+    description="An API key, made by `POST /v1/api-keys` or `python -m app keys create`; or an"
+    " access token of an OpenID Connect issuer that the service trusts."
     " An operation lists the scopes of which one is needed; `admin` stands for all of them.",
     auto_error=False,
 )
@@ -39,6 +42,9 @@ class Parts:
             self.storage, RestoredCache(settings.restored_cache, settings.restored_cache_bytes)
         )
         self.hasher = KeyHasher(settings.api_key_pepper)
+        self.oidc = OidcCallers(
+            self.database, settings.oidc_issuers, allow_loopback=settings.oidc_allow_loopback
+        )
         self.signer = Signer.load_or_create(settings.signing_key)
         self.running = RunningKeys()
 
@@ -73,9 +79,12 @@ ReadSession = Annotated[Session, Depends(read_session, scope="function")]
 def get_principal(
     request: Request, parts: PartsDep, _: Annotated[Any, Security(_bearer)]
 ) -> Principal:
-    """The caller, of whatever scope; 401 without a key in force."""
+    """The caller, of whatever scope; 401 without a key or token in force."""
+    credential = bearer(request.headers.get("authorization"))
+    if parts.oidc and is_token(credential):
+        return parts.oidc.identify(credential)
     with parts.database.read() as session:
-        return authenticate(session, parts.hasher, request.headers.get("authorization"))
+        return authenticate(session, parts.hasher, credential)
 
 
 AnyPrincipal = Annotated[Principal, Depends(get_principal)]

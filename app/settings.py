@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.oidc.trust import TrustedIssuer
+
 
 class Settings(BaseSettings):
     """The embedded default is SQLite, a local folder and the loop without a broker."""
@@ -50,6 +52,8 @@ class Settings(BaseSettings):
     """Before a failed job's second attempt; twice as long before its third."""
     ring_again_seconds: float = Field(60, gt=0)
     """A job that waits for longer is announced to the broker once more."""
+    purge_seconds: float = Field(60, gt=0)
+    """How often a worker looks for versions whose files are to be deleted by their policy."""
     job_time_limit_seconds: float = Field(24 * 3600, gt=0)
     job_memory_bytes: int | None = Field(None, gt=0)
     """Of the engine's address space; none by default, as CUDA reserves more than it uses."""
@@ -64,6 +68,11 @@ class Settings(BaseSettings):
     """That share the mini-batches of a job; with `cuda`, each has a GPU."""
     state_every_steps: int = Field(50, ge=1)
     """A job writes down how far it is after so many, for another attempt to go on from."""
+
+    oidc_issuers: list[TrustedIssuer] = []
+    """JSON list of the OpenID Connect issuers whose tokens are taken beside API keys."""
+    oidc_allow_loopback: bool = False
+    """Also fetch issuers' keys from this machine itself, and there without TLS: to try it out."""
 
     webhook_allow_loopback: bool = False
     """Also deliver to this machine itself, and there without TLS: to try webhooks out."""

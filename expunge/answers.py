@@ -102,6 +102,10 @@ class Version(Answer):
     job: str | None = None
     aliases: tuple[str, ...] = ()
     created_at: datetime
+    retired_at: datetime | None = None
+    """When it was superseded or rejected."""
+    purge_at: datetime | None = None
+    """When its files are deleted by the model's policy."""
 
 
 class Interval(Answer):
@@ -243,6 +247,16 @@ class GivenApproval(Answer):
     note: str | None = None
 
 
+class ImportSource(Answer):
+    """The file that a request was imported from."""
+
+    format: str
+    sha256: str
+    rows: int
+    subjects: int = 0
+    unknown: int = 0
+
+
 class DeletionRequest(Answer):
     """Instances x tasks of one model, to be forgotten."""
 
@@ -258,6 +272,7 @@ class DeletionRequest(Answer):
     """The first hundred."""
     subjects: tuple[str, ...] = ()
     unknown_instances: tuple[str, ...] = ()
+    imported: ImportSource | None = None
     reason: str | None = None
     external_id: str | None = None
     priority: str | None = None
@@ -451,6 +466,8 @@ class WhoAmI(Answer):
     tenant: str
     principal: str
     scopes: tuple[str, ...]
+    issuer: str | None = None
+    subject: str | None = None
 
 
 class ErasedSubject(Answer):

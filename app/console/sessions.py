@@ -25,7 +25,7 @@ def sign_in(
     session: Session, hasher: KeyHasher, key: str, response: Response, secure: bool
 ) -> None:
     """Set the cookie for whoever shows an API key in force; Problem 401 otherwise."""
-    principal = authenticate(session, hasher, f"Bearer {key}")
+    principal = authenticate(session, hasher, key)
     until = str(int(time.time()) + LIFETIME_SECONDS)
     value = f"{principal.name}.{until}.{_mark(hasher, 'session', principal.name, until)}"
     _set(response, SESSION_COOKIE, value, secure)

@@ -22,7 +22,13 @@ Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 @router.get("/whoami")
 def whoami(caller: AnyPrincipal) -> WhoAmI:
     """Whom the service takes the caller for."""
-    return WhoAmI(tenant=caller.tenant_id, principal=caller.name, scopes=sorted(caller.scopes))
+    return WhoAmI(
+        tenant=caller.tenant_id,
+        principal=caller.name,
+        scopes=sorted(caller.scopes),
+        issuer=caller.issuer,
+        subject=caller.subject,
+    )
 
 
 @router.post("/api-keys", status_code=201, response_model=MadeKey)

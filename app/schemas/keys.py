@@ -75,6 +75,8 @@ class WhoAmI(BaseModel):
                     "tenant": "ten_default",
                     "principal": "key_0199a1b2c3d4e5f60718293a4b5c6d7e",
                     "scopes": ["requests:write"],
+                    "issuer": None,
+                    "subject": None,
                 }
             ]
         }
@@ -82,4 +84,9 @@ class WhoAmI(BaseModel):
 
     tenant: str
     principal: str
+    """The id of an API key; `oidc:`, the issuer's host and a pseudonym for a token's caller."""
     scopes: list[str]
+    issuer: str | None
+    """Who vouches for the caller of a token."""
+    subject: str | None
+    """What that issuer calls them."""

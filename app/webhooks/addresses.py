@@ -6,6 +6,8 @@ that a name that changes its mind between check and use gains nothing.
 
 import ipaddress
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -17,6 +19,32 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 class AddressRefused(Exception):
     """A URL that nothing is delivered to; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What to ask httpx for: the checked address, by the name that the certificate must have."""
+
+    url: httpx.URL
+    headers: Mapping[str, str]
+    extensions: Mapping[str, str]
+
+
+def pinned(url: str, *, allow_loopback: bool) -> Pinned:
+    """How to reach `url` at an address that was looked up and checked just now.
+
+    Raises AddressRefused, or OSError where the name has no address.
+    """
+    parts = checked(url, allow_loopback=allow_loopback)
+    named = httpx.URL(url)
+    host = named.raw_host.decode()
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = resolve(host, port, allow_loopback=allow_loopback)
+    return Pinned(
+        url=named.copy_with(host=address),
+        headers={"Host": named.netloc.decode()},
+        extensions={"sni_hostname": host},
+    )
 
 
 def checked(url: str, *, allow_loopback: bool) -> SplitResult:

@@ -9,7 +9,7 @@ from ssl import SSLContext
 
 import httpx
 
-from app.webhooks.addresses import AddressRefused, checked, resolve
+from app.webhooks.addresses import AddressRefused, pinned
 from expunge.webhooks import sign
 
 _MOST_READ = 1000
@@ -56,14 +56,10 @@ async def send(message: Message, *, timeout: float, allow_loopback: bool) -> Out
 
 
 async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outcome:
-    parts = checked(message.url, allow_loopback=allow_loopback)
-    url = httpx.URL(message.url)
-    host = url.raw_host.decode()
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = await asyncio.to_thread(resolve, host, port, allow_loopback=allow_loopback)
+    target = await asyncio.to_thread(pinned, message.url, allow_loopback=allow_loopback)
     timestamp = int(time.time())
     headers = {
-        "Host": url.netloc.decode(),
+        **target.headers,
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": "expunge-webhooks",
@@ -78,10 +74,10 @@ async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outco
         httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=timeout) as client,
         client.stream(
             "POST",
-            url.copy_with(host=address),
+            target.url,
             content=message.body,
             headers=headers,
-            extensions={"sni_hostname": host},
+            extensions=target.extensions,
             follow_redirects=False,
         ) as response,
     ):

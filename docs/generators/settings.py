@@ -2,7 +2,7 @@
 
 import types
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
@@ -38,12 +38,14 @@ def page() -> str:
 
 
 def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is list:
+        return "JSON list"
     members = [m for m in get_args(annotation) or (annotation,) if m is not types.NoneType]
     names = {int: "whole number", float: "number", str: "text", Path: "path", bool: "yes or no"}
     return " or ".join(names.get(member, str(member)) for member in members)
 
 
 def _default(value: object) -> str:
-    if value in (None, "", PydanticUndefined):
+    if value in (None, "", [], PydanticUndefined):
         return ""
     return f"`{value}`"

@@ -1,0 +1,53 @@
+"""One GET of an issuer's JSON: from a checked address, whole within a time limit, never large."""
+
+import json
+import time
+from typing import Any
+
+import httpx
+
+from app.webhooks.addresses import AddressRefused, pinned
+from app.webhooks.sending import trusted
+
+_SECONDS = 5.0
+_MOST_BYTES = 500_000
+
+
+class NotFetched(Exception):
+    """The issuer did not give what it should; the message says why."""
+
+
+def fetch_json(url: str, *, allow_loopback: bool) -> dict[str, Any]:
+    """The object at `url`; a redirect is not followed, because nobody checked where it leads."""
+    try:
+        target = pinned(url, allow_loopback=allow_loopback)
+        with (
+            httpx.Client(verify=trusted(), trust_env=False, timeout=_SECONDS) as client,
+            client.stream(
+                "GET", target.url, headers=target.headers, extensions=target.extensions
+            ) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise NotFetched(f"{url} answered {response.status_code}")
+            found = json.loads(_body(url, response))
+    except AddressRefused as refusal:
+        raise NotFetched(f"{url} is not asked: {refusal}") from None
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise NotFetched(f"{url}: {str(error) or type(error).__name__}") from None
+    except (ValueError, RecursionError):
+        raise NotFetched(f"{url} did not answer with JSON") from None
+    if not isinstance(found, dict):
+        raise NotFetched(f"{url} did not answer with a JSON object")
+    return found
+
+
+def _body(url: str, response: httpx.Response) -> bytes:
+    until = time.monotonic() + _SECONDS
+    read = b""
+    for chunk in response.iter_bytes():
+        read += chunk
+        if len(read) > _MOST_BYTES:
+            raise NotFetched(f"{url} answered more than {_MOST_BYTES} bytes")
+        if time.monotonic() > until:
+            raise NotFetched(f"{url} was not done within {_SECONDS:g} s")
+    return read
