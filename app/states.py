@@ -99,6 +99,8 @@ VERSION: Mapping[VersionState, frozenset[VersionState]] = {
 
 ACTIVE_JOB = frozenset({J.LEASED, J.RUNNING, J.CANCELLING})
 """At most one job of a model is in one of these."""
+RETIRED_VERSION = frozenset({V.SUPERSEDED, V.REJECTED})
+"""Out of service, with files that still hold what others have forgotten."""
 FINISHED_REQUEST = frozenset(
     state for state, after in REQUEST.items() if not after - {R.QUEUED, R.ON_HOLD}
 )

@@ -124,8 +124,17 @@ class Version(Base):
     training_seconds: Mapped[float | None]
     method: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+    """When it was superseded or rejected; from then on the policy's purge delay runs."""
+    left_deltas: Mapped[list[str] | None]
+    """Deltas from this version's file that lay idle after its purge, to be deleted with it."""
+    files_removed_at: Mapped[datetime | None]
+    """When the files of a purged version were deleted from storage."""
 
-    __table_args__ = (UniqueConstraint("model_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("model_id", "number"),
+        Index("ix_versions_state_model_id_retired_at", "state", "model_id", "retired_at"),
+    )
 
 
 class Alias(Base):
@@ -183,7 +192,9 @@ class DeletionRequest(Base):
     subjects: Mapped[list[str]]
     instance_count: Mapped[int]
     unknown_instances: Mapped[list[str]]
-    """Named but not in the manifest, where the caller said to skip those."""
+    """Named but not in the manifest, where the caller said to skip those; of an import the first."""
+    imported: Mapped[JsonObject | None]
+    """`app.schemas.deletion_requests.ImportSource`, of a request that was imported."""
     reason: Mapped[str | None] = mapped_column(String(200))
     external_id: Mapped[str | None] = mapped_column(String(200))
     priority: Mapped[str] = mapped_column(String(10))
@@ -210,6 +221,11 @@ class DeletionRequest(Base):
         Index("ix_deletion_requests_model_id_state", "model_id", "state"),
         Index("ix_deletion_requests_tenant_id_external_id", "tenant_id", "external_id"),
     )
+
+    @property
+    def unknown_count(self) -> int:
+        """How many of those that it named are not in the manifest."""
+        return int(self.imported["unknown"]) if self.imported else len(self.unknown_instances)
 
 
 class Approval(Base):
@@ -518,6 +534,7 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
     caller: Mapped[str] = mapped_column(String(100), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     fingerprint: Mapped[str] = mapped_column(String(64))
     """sha256 of method, path and body."""
     status: Mapped[int]
@@ -537,6 +554,8 @@ class Download(Base):
     file: Mapped[str] = mapped_column(String(100))
     principal: Mapped[str] = mapped_column(String(100))
     at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_downloads_principal_version_id", "principal", "version_id"),)
 
 
 class Worker(Base):

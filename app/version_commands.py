@@ -9,7 +9,7 @@ from app.db import Database
 from app.problems import Problem
 from app.restored_cache import RestoredCache
 from app.services.lookup import find_model, find_version
-from app.services.retention import in_use, purge, store_whole
+from app.services.retention import in_use, purge_version, store_whole
 from app.services.stored_weights import DamagedWeights, StoredWeights, recipe_of
 from app.settings import get_settings
 from app.states import IllegalTransition
@@ -50,18 +50,11 @@ def purge_one(
     try:
         with database.read() as session:
             found = find_version(session, find_model(session, tenant, model), version)
-            resting = select(Version.id).where(Version.base_version_id == found.id)
-            children = session.scalars(resting).all()
-        for child in children:
-            _make_whole(database, weights, child)
-        with database.write() as session, session.begin():
-            digests = purge(session, weights, session.get_one(Version, found.id), _ACTOR)
+        purge_version(database, weights, found.id, _ACTOR)
     except Problem as problem:
         _fail(problem.detail)
-    except IllegalTransition as error:
+    except (IllegalTransition, DamagedWeights) as error:
         _fail(str(error))
-    for digest in digests:
-        weights.forget(digest)
     typer.echo(f"the weights of version {found.number} are gone")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from celery import Celery
 from celery.signals import worker_shutting_down
 
+from app.services.retention import purge_due
 from worker.housekeeping import Housekeeping
 from worker.run_job import Workshop, work_until_idle
 from worker.staging import sweep_staging, sweep_states
@@ -87,6 +88,7 @@ def run_celery(shop: Workshop) -> None:
     with (
         Housekeeping(settings.heartbeat_seconds, chores),
         Housekeeping(settings.ring_again_seconds, [look_anyway]),
+        Housekeeping(settings.purge_seconds, [lambda: purge_due(shop.database, shop.weights)]),
     ):
         app.worker_main(
             [

@@ -4,6 +4,7 @@ import logging
 
 from sqlalchemy.exc import DBAPIError
 
+from app.services.retention import purge_due
 from app.webhooks.queue import prune_deliveries
 from worker.housekeeping import Housekeeping, answer_outbox, expire, prune, reap_all
 from worker.run_job import Workshop, work_until_idle
@@ -31,6 +32,7 @@ def run_local(shop: Workshop) -> None:
     with (
         Housekeeping(settings.heartbeat_seconds, chores),
         Housekeeping(settings.poll_seconds, [lambda: deliver(database, settings, shop.stop)]),
+        Housekeeping(settings.purge_seconds, [lambda: purge_due(database, shop.weights)]),
     ):
         while not shop.stop.is_set():
             wait = settings.poll_seconds

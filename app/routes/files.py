@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.auth import Principal, Scope
 from app.file_answer import FileSlice, etag_of, file_headers, is_not_modified, span_of
 from app.http import Parts, PartsDep, ReadSession, requires
+from app.http_retired import retired_headers
 from app.pagination import Items, PageDep, link_next
 from app.problems import NotFound, Problem
-from app.schemas.versions import RecipientView, version_path
-from app.services import versions
+from app.schemas.versions import RecipientView
+from app.services import downloads
 from app.services.lookup import find_model, find_version
 from app.services.stored_weights import DamagedWeights, Recipe, recipe_of
 from app.states import VersionState
@@ -21,7 +22,7 @@ from engine.spec import WEIGHTS_FILE
 router = APIRouter(prefix="/v1/models/{model}", tags=["versions"])
 
 Reader = Annotated[Principal, Depends(requires(Scope.VERSIONS_READ))]
-Downloader = Annotated[Principal, Depends(requires(Scope.VERSIONS_DOWNLOAD))]
+Downloader = Annotated[Principal, Depends(requires(Scope.VERSIONS_DOWNLOAD, Scope.VERSIONS_FOLLOW))]
 _log = logging.getLogger(__name__)
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -44,12 +45,14 @@ def download(
     """A version's file, `weights.safetensors`: whole, or one byte range of it.
 
     The ETag is the sha256 of the whole file; `Repr-Digest` says the same. Who takes a file is
-    remembered: see the model's recipients.
+    remembered: see the model's recipients. Who took the weights of a version is refused those of
+    the version that was made from it, and the other way round (403 `consecutive-version`), unless
+    the policy allows it or the key has the scope `versions:follow`.
     """
     with parts.database.read() as session:
         found = find_model(session, caller.tenant_id, model)
         wanted = find_version(session, found, version)
-        after = versions.successor(session, found, wanted)
+        retired = retired_headers(session, found, wanted)
         recipe = recipe_of(session, wanted)
     if file != WEIGHTS_FILE:
         raise NotFound(f"file of version {wanted.id}", file)
@@ -57,7 +60,7 @@ def download(
         raise Problem(410, "purged", f"the weights of version {wanted.number} were purged")
     name = f"{found.name}-v{wanted.number}.safetensors"
     headers = file_headers(wanted.weights_sha256, wanted.weights_size, name)
-    headers |= _successor_headers(found, after)
+    headers |= retired
     etag = etag_of(wanted.weights_sha256)
     if is_not_modified(request, etag):
         del headers["Content-Length"], headers["Content-Type"]
@@ -67,9 +70,11 @@ def download(
     if request.method == "HEAD":
         stream.close()
         return Response(headers=headers)
-    if span.begin == 0:
-        with parts.database.write() as session, session.begin():
-            versions.record_download(session, wanted, file, caller.name)
+    try:
+        _record(parts, found, wanted, file, caller, is_start=span.begin == 0)
+    except Problem:
+        stream.close()
+        raise
     return FileSlice(stream, span, wanted.weights_size, headers)
 
 
@@ -84,7 +89,7 @@ def recipients(
 ) -> Items[RecipientView]:
     """Who took which file: those who must be told of an erasure (GDPR, Art. 19)."""
     found = find_model(session, caller.tenant_id, model)
-    rows = versions.recipients(session, found, page.limit + 1, page.after)
+    rows = downloads.recipients(session, found, page.limit + 1, page.after)
     shown, cursor = page.cut(rows, lambda download: download.id)
     link_next(request, response, cursor)
     items = [
@@ -94,14 +99,16 @@ def recipients(
     return Items(items=items, next=cursor)
 
 
-def _successor_headers(model: Model, after: Version | None) -> dict[str, str]:
-    """RFC 9745 and RFC 5829, for a version that another one has replaced."""
-    if after is None:
-        return {}
-    return {
-        "Deprecation": f"@{int(after.created_at.timestamp())}",
-        "Link": f'<{version_path(model, after)}>; rel="successor-version"',
-    }
+def _record(
+    parts: Parts, model: Model, version: Version, file: str, caller: Principal, *, is_start: bool
+) -> None:
+    """Who goes on with a download is on record already."""
+    if not is_start:
+        with parts.database.read() as session:
+            if downloads.has_taken(session, version, file, caller):
+                return
+    with parts.database.write() as session, session.begin():
+        downloads.record(session, model, version, file, caller)
 
 
 def _open(parts: Parts, version: Version, recipe: Recipe) -> BinaryIO:

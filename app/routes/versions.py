@@ -1,5 +1,6 @@
 """`/v1/models/{model}/versions`: registered, listed and looked at."""
 
+import logging
 import math
 from typing import Annotated, Any
 
@@ -9,19 +10,39 @@ from sqlalchemy.orm import Session
 
 from app import multipart
 from app.auth import Principal, Scope
-from app.http import Parts, PartsDep, ReadSession, answer, operation_of, requires
+from app.http import (
+    OperationDep,
+    Parts,
+    PartsDep,
+    ReadSession,
+    answer,
+    operation_of,
+    requires,
+)
+from app.http_retired import retired_headers
 from app.pagination import Items, PageDep, link_next
-from app.problems import Invalid
-from app.schemas.versions import AuditView, VersionView, version_path
-from app.services import registration, versions
+from app.problems import Invalid, Problem
+from app.schemas.versions import AuditView, PurgeOrder, VersionView, version_path
+from app.services import registration, retention, versions
 from app.services.cells import lineage
 from app.services.lookup import find_model, find_version
+from app.services.stored_weights import DamagedWeights
+from app.states import RETIRED_VERSION
+from app.tables import Version
 
+_log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/models/{model}/versions", tags=["versions"])
 
 Reader = Annotated[
     Principal,
-    Depends(requires(Scope.VERSIONS_READ, Scope.VERSIONS_DOWNLOAD, Scope.MODELS_WRITE)),
+    Depends(
+        requires(
+            Scope.VERSIONS_READ,
+            Scope.VERSIONS_DOWNLOAD,
+            Scope.VERSIONS_FOLLOW,
+            Scope.MODELS_WRITE,
+        )
+    ),
 ]
 Writer = Annotated[Principal, Depends(requires(Scope.MODELS_WRITE))]
 
@@ -114,10 +135,49 @@ def list_all(
 
 
 @router.get("/{version}")
-def get(model: str, version: str, caller: Reader, session: ReadSession) -> VersionView:
-    """One version, by id, number or alias."""
+def get(
+    model: str, version: str, caller: Reader, session: ReadSession, response: Response
+) -> VersionView:
+    """One version, by id, number or alias.
+
+    For a superseded one, headers tell since when (`Deprecation`), when its files will be deleted
+    (`Sunset`), and what is in service instead (`Link`).
+    """
     found = find_model(session, caller.tenant_id, model)
-    return versions.views(session, found, [find_version(session, found, version)])[0]
+    wanted = find_version(session, found, version)
+    response.headers.update(retired_headers(session, found, wanted))
+    return versions.views(session, found, [wanted])[0]
+
+
+@router.post("/{version}/purge", response_model=VersionView)
+def purge(
+    model: str,
+    version: str,
+    caller: Writer,
+    parts: PartsDep,
+    operation: OperationDep,
+    body: PurgeOrder | None = None,
+) -> Response:
+    """Delete a superseded or rejected version's files for good, before the policy does.
+
+    Its row, audit and receipts stay. What other versions need of its files is stored anew first. A
+    version that an alias names, or that a running job starts from, is refused.
+    """
+    with parts.database.read() as session:
+        found = find_model(session, caller.tenant_id, model)
+        wanted = find_version(session, found, version)
+    _made_whole(parts, wanted)
+
+    reason = body.reason if body else None
+
+    def work(session: Session) -> Response:
+        row = session.get_one(Version, wanted.id)
+        retention.purge(session, parts.weights, row, caller.name, reason)
+        return answer(versions.views(session, found, [row])[0])
+
+    answered = operation.run(work)
+    retention.remove_files(parts.database, parts.weights, wanted.id, caller.name)
+    return answered
 
 
 @router.get("/{version}/lineage")
@@ -144,6 +204,17 @@ def get_audit(model: str, version: str, caller: Reader, session: ReadSession) ->
             "created_at": audit.created_at,
         }
     )
+
+
+def _made_whole(parts: Parts, version: Version) -> None:
+    """The slow part of a purge, for a version that can be purged at all."""
+    if version.state not in RETIRED_VERSION:
+        return
+    try:
+        retention.make_children_whole(parts.database, parts.weights, version.id)
+    except DamagedWeights as error:
+        _log.error("version %s cannot be purged: %s", version.id, error)
+        raise Problem(500, "damaged-file", str(error)) from None
 
 
 def _check_described(parts: Parts, caller: Principal, model: str) -> None:

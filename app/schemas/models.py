@@ -49,6 +49,13 @@ class Policy(BaseModel):
     on_forgotten_upload: Literal["refuse", "requeue"] = "refuse"
     """What to do with an uploaded version whose manifest names what was forgotten before: refuse
     it, or have that forgotten anew as soon as the version is put into service."""
+    purge_after_days: float | None = Field(30, ge=0, le=36525)
+    """A superseded or rejected version is a backup of what was forgotten: its files are deleted so
+    long after it went out of service, unless an alias names it. Null: only when somebody asks."""
+    consecutive_downloads: Literal["refuse", "allow"] = "refuse"
+    """Whether one caller may take the weights of a version and of the one made from it: their
+    difference shows what was forgotten. Who has the scope `versions:follow` or `admin` may anyway.
+    """
 
 
 class NewModel(BaseModel):

@@ -1,12 +1,13 @@
 """Versions, audits, manifests and recipients as callers see them."""
 
-from datetime import datetime
-from typing import Literal, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from app.schemas.models import ModelRef
-from app.states import VersionState
+from app.schemas.fields import Text
+from app.schemas.models import ModelRef, Policy
+from app.states import RETIRED_VERSION, VersionState
 from app.tables import Model, Version
 from engine.spec import WEIGHTS_FILE, AuditReport, Verdict
 
@@ -64,6 +65,8 @@ class VersionView(BaseModel):
                     "job": None,
                     "aliases": ["production"],
                     "created_at": "2026-03-04T09:00:00Z",
+                    "retired_at": None,
+                    "purge_at": None,
                 }
             ]
         }
@@ -84,6 +87,10 @@ class VersionView(BaseModel):
     job: str | None
     aliases: list[str]
     created_at: datetime
+    retired_at: datetime | None
+    """When it was superseded or rejected."""
+    purge_at: datetime | None
+    """When its files are deleted by the policy; null where nothing is planned."""
 
     @classmethod
     def of(
@@ -122,8 +129,29 @@ class VersionView(BaseModel):
                 "job": version.job_id,
                 "aliases": aliases,
                 "created_at": version.created_at,
+                "retired_at": version.retired_at,
+                "purge_at": purge_time(version, model) if not aliases else None,
             }
         )
+
+
+def purge_time(version: Version, model: Model) -> datetime | None:
+    """When the policy has the files of a version deleted that no alias names; None: never."""
+    days = Policy.model_validate(model.policy).purge_after_days
+    if version.state not in RETIRED_VERSION or version.retired_at is None or days is None:
+        return None
+    return version.retired_at + timedelta(days=days)
+
+
+class PurgeOrder(BaseModel):
+    """Why a version's files are to be deleted."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"reason": "the backups' retention has ended"}]},
+    )
+
+    reason: Annotated[Text, Field(max_length=1000)] | None = None
 
 
 class AuditView(BaseModel):

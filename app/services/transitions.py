@@ -11,6 +11,7 @@ from app.db import database_now
 from app.states import (
     JOB,
     REQUEST,
+    RETIRED_VERSION,
     VERSION,
     IllegalTransition,
     JobState,
@@ -62,8 +63,12 @@ def move_version(
     reason: str | None = None,
     payload: Mapping[str, Any] | None = None,
 ) -> None:
-    """Change a version's state. Raises IllegalTransition."""
+    """Change a version's state, and note when it was retired. Raises IllegalTransition."""
     told = _move(session, version, VERSION, VersionState(version.state), to, payload, reason)
+    if to in RETIRED_VERSION:
+        version.retired_at = database_now(session)
+    elif to == VersionState.VERIFIED:
+        version.retired_at = None
     ledger.append(session, version.tenant_id, f"version.{to}", version.id, actor, told)
 
 

@@ -1,19 +1,17 @@
-"""Versions as they are looked at: lists, lineage, audits, and who took their files."""
+"""Versions as they are looked at: lists, audits, successors."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from app.db import database_now
-from app.ids import new_id
 from app.problems import NotFound
 from app.schemas.versions import VersionView
 from app.services.cells import promoted_version
 from app.services.stored_weights import chain_lengths
 from app.states import VersionState
-from app.tables import Alias, Audit, Download, Model, Version
+from app.tables import Alias, Audit, Model, Version
 
 
 def page(session: Session, model: Model, limit: int, after: int | None) -> Sequence[Version]:
@@ -55,24 +53,6 @@ def successor(session: Session, model: Model, version: Version) -> Version | Non
     return promoted_version(session, model) if version.state == VersionState.SUPERSEDED else None
 
 
-def record_download(session: Session, version: Version, file: str, principal: str) -> None:
-    """Remember who took a file."""
-    session.add(
-        Download(
-            id=new_id("dlv"),
-            tenant_id=version.tenant_id,
-            version_id=version.id,
-            file=file,
-            principal=principal,
-            at=database_now(session),
-        )
-    )
-
-
-def recipients(session: Session, model: Model, limit: int, after: str | None) -> Sequence[Download]:
-    """Who took a file of the model, newest first, behind the id `after`."""
-    rows = select(Download).join(Version, Version.id == Download.version_id)
-    rows = rows.where(Version.model_id == model.id)
-    if after is not None:
-        rows = rows.where(Download.id < after)
-    return session.scalars(rows.order_by(Download.id.desc()).limit(limit)).all()
+def is_named(session: Session, version: Version) -> bool:
+    """Whether an alias names the version."""
+    return bool(session.scalar(select(exists().where(Alias.version_id == version.id))))

@@ -19,7 +19,7 @@ def create(
         list[str],
         typer.Option(
             help="Repeat it: requests:write, requests:approve, models:write, versions:read, "
-            "versions:download, ledger:read, admin."
+            "versions:download, versions:follow, ledger:read, admin."
         ),
     ],
     days: Annotated[int | None, typer.Option(min=1, help="Expires after so many.")] = None,

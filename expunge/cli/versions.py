@@ -100,6 +100,19 @@ def audit(
         typer.echo(f"note: {note}")
 
 
+@app.command("purge")
+def purge(
+    context: typer.Context,
+    model: ModelArgument,
+    version: VersionArgument,
+    reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a superseded or rejected version's files for good, before the policy does."""
+    with connect(context) as client:
+        show(client.versions.purge(model, version, reason), as_json=as_json)
+
+
 @app.command("download")
 def download(
     context: typer.Context,
