@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.problems import Invalid, Problem
 
 _BUFFER = 1 << 20
-_MAX_FIELD = 1000
+_MAX_FIELD = 10_000
 
 
 @dataclass

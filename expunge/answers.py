@@ -108,6 +108,28 @@ class Version(Answer):
     """When its files are deleted by the model's policy."""
 
 
+class VersionFile(Answer):
+    """A file of a version."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    href: str
+
+
+class VersionFiles(Answer):
+    """All files of a version."""
+
+    items: tuple[VersionFile, ...]
+
+
+class VersionTags(Answer):
+    """What a model registry is told of a version."""
+
+    tags: Mapping[str, str]
+
+
 class Interval(Answer):
     """An estimate between the ends of its confidence interval."""
 

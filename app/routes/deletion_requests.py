@@ -52,15 +52,7 @@ def create(
 
     def work(session: Session) -> Response:
         request = intake.receive(session, caller.tenant_id, body, caller.name)
-        finished = request.state in FINISHED_REQUEST
-        headers = {} if finished else {"Retry-After": "2"}
-        return as_seen(
-            request_views.view(session, request),
-            request.revision,
-            200 if finished else 202,
-            Location=f"/v1/deletion-requests/{request.id}",
-            **headers,
-        )
+        return as_received(session, request)
 
     return operation.run(work)
 
@@ -133,6 +125,19 @@ def as_seen(
 ) -> JSONResponse:
     """The answer that shows a request, with its revision as the ETag."""
     return answer(view, status, ETag=f'"{revision}"', **headers)
+
+
+def as_received(session: Session, request: DeletionRequest) -> JSONResponse:
+    """The answer to whoever asked for it: 202 where there is something to wait for."""
+    finished = request.state in FINISHED_REQUEST
+    headers = {} if finished else {"Retry-After": "2"}
+    return as_seen(
+        request_views.view(session, request),
+        request.revision,
+        200 if finished else 202,
+        Location=f"/v1/deletion-requests/{request.id}",
+        **headers,
+    )
 
 
 def _glance(database: Database, tenant_id: str, request_id: str) -> tuple[int, str]:

@@ -15,6 +15,10 @@ from engine.spec import CellAudit, Verdict
 Priority = Literal["low", "normal", "high"]
 OnUnknown = Literal["refuse", "skip"]
 Scope = Literal["full", "partial"]
+ImportFormat = Literal["jsonl", "csv"]
+
+MOST_NAMED = 1_000_000
+"""Instances, and subjects, that one request may name."""
 
 _EXAMPLE: JsonDict = {
     "model": "street-parsing",
@@ -40,6 +44,7 @@ _VIEW_EXAMPLE: JsonDict = {
     "instances": ["img-0007", "img-0042"],
     "subjects": ["person-19"],
     "unknown_instances": [],
+    "imported": None,
     "reason": "gdpr_art_17_1_b",
     "external_id": "TICKET-881",
     "priority": "normal",
@@ -76,15 +81,11 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class NewDeletionRequest(_Body):
-    """Instances, or the subjects to whom they belong, and the tasks to forget them for."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+class AskedOf(_Body):
+    """What a request says besides whom it names."""
 
     model: Annotated[Text, Field(min_length=1, max_length=63)]
     """The model's name or id."""
-    instances: list[InstanceId] = Field(default=[], max_length=1_000_000)
-    subjects: list[SubjectId] = Field(default=[], max_length=1_000_000)
     tasks: Tasks = None
     """Omitted or `"all"`: a full-task request."""
     reason: Annotated[Text, Field(max_length=200)] | None = None
@@ -96,6 +97,15 @@ class NewDeletionRequest(_Body):
     priority: Priority = "normal"
     on_unknown: OnUnknown = "refuse"
     """What to do with ids that are not in the manifest."""
+
+
+class NewDeletionRequest(AskedOf):
+    """Instances, or the subjects to whom they belong, and the tasks to forget them for."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    instances: list[InstanceId] = Field(default=[], max_length=MOST_NAMED)
+    subjects: list[SubjectId] = Field(default=[], max_length=MOST_NAMED)
     validate_only: StrictBool = False
     """Answer 200 with what would happen, and write nothing."""
 
@@ -104,6 +114,12 @@ class NewDeletionRequest(_Body):
         if not self.instances and not self.subjects:
             raise ValueError("name at least one of `instances` and `subjects`")
         return self
+
+
+class NewImport(AskedOf):
+    """What the form of an import says beside its file."""
+
+    format: ImportFormat = "jsonl"
 
 
 class CellException(BaseModel):
@@ -122,6 +138,18 @@ class GivenApproval(BaseModel):
     note: str | None
 
 
+class ImportSource(BaseModel):
+    """The file that a request was imported from; it is not kept itself."""
+
+    format: ImportFormat
+    sha256: str
+    rows: int
+    subjects: int
+    """How many of the rows named a subject."""
+    unknown: int
+    """How many named what is not in the manifest."""
+
+
 class DeletionRequestView(BaseModel):
     """A deletion request and how far it is."""
 
@@ -138,7 +166,10 @@ class DeletionRequestView(BaseModel):
     """The first 100, in manifest order, after subjects were resolved."""
     subjects: list[str]
     unknown_instances: list[str]
-    """Skipped, as `on_unknown` asked; a subject that is not known reads `subject:<id>`."""
+    """Skipped, as `on_unknown` asked; a subject that is not known reads `subject:<id>`. Of an
+    import, the first 20."""
+    imported: ImportSource | None
+    """Of a request that was imported: what the file held."""
     reason: str | None
     external_id: str | None
     priority: Priority

@@ -4,6 +4,8 @@ Each verb first takes the tenant's turn to write and only then reads the request
 decides on cannot change under it. A verb that the state forbids raises IllegalTransition.
 """
 
+from collections import Counter
+
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
@@ -194,10 +196,8 @@ def _check_can_empty(session: Session, request: DeletionRequest) -> None:
     method = Policy.model_validate(model.policy).method
     if version is None or method == "retrain":
         return
-    fresh: dict[int, set[str]] = {}
-    for instance, task in cells_of(session, request):
-        fresh.setdefault(instance.pk, set()).add(task)
-    emptied = emptied_tasks(session, version, request.tasks, list(fresh.values()))
+    fresh = Counter(task for _, task in cells_of(session, request))
+    emptied = emptied_tasks(session, version, request.tasks, fresh)
     if emptied:
         tasks = ", ".join(map(repr, emptied))
         raise Conflict(

@@ -68,7 +68,7 @@ def issue_receipt(
                 scope=request.scope,
                 tasks=tuple(request.tasks),
                 instance_count=request.instance_count,
-                unknown_instance_count=len(request.unknown_instances),
+                unknown_instance_count=request.unknown_count,
                 cells_count=len(cells),
                 cells_digest=cells_root(salt, cells),
             ),

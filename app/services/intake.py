@@ -4,8 +4,10 @@ Everything is written in the caller's one transaction: the request, what it name
 events, its job and the doorbell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -15,14 +17,14 @@ from app.db import database_now
 from app.deadlines import add_months
 from app.ids import new_id
 from app.problems import Invalid
-from app.schemas.deletion_requests import NewDeletionRequest, Preview, Priority
+from app.schemas.deletion_requests import AskedOf, NewDeletionRequest, Preview
 from app.schemas.models import Policy
 from app.services.cells import CHUNK, forgotten_in
 from app.services.estimation import forecast
 from app.services.job_loads import load_of_preview, load_of_request
 from app.services.parking import park_if_held
 from app.services.planning import PRIORITY, enqueue, joinable_job
-from app.services.resolution import Resolution, emptied_tasks, manifest_size, resolve
+from app.services.resolution import Found, Target, emptied_tasks, manifest_size, resolve
 from app.services.transitions import move_request
 from app.states import RequestState
 from app.tables import (
@@ -37,6 +39,13 @@ CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a caller's clock may be."""
 
 
+class Dates(NamedTuple):
+    """When a request was received, and when it is due."""
+
+    received_at: datetime
+    due_at: datetime
+
+
 def receive(
     session: Session, tenant_id: str, body: NewDeletionRequest, actor: str
 ) -> DeletionRequest:
@@ -44,87 +53,109 @@ def receive(
 
     Raises a Problem, with nothing written, for whatever cannot be carried out.
     """
+    dates = dates_of(body, database_now(session))
+    named = resolve(session, tenant_id, body)
+    found = named.found()
+    request = open_request(session, found.target, body, dates, actor)
+    request.subjects = list(dict.fromkeys(body.subjects))
+    request.instance_count, request.unknown_instances = found.instances, named.unknown
+    _name_instances(session, request, sorted(named.taught))
+    decide(session, request, found, actor)
+    return request
+
+
+def open_request(
+    session: Session, target: Target, body: AskedOf, dates: Dates, actor: str
+) -> DeletionRequest:
+    """A request that names nothing yet; its row is written with the next flush."""
     now = database_now(session)
-    received_at, due_at = _dates(body, now)
-    found = resolve(session, tenant_id, body)
-    why = why_held(session, found, body.priority)
     request = DeletionRequest(
         id=new_id("req"),
-        tenant_id=tenant_id,
-        model_id=found.model.id,
-        root_id=found.version.root_id,
+        tenant_id=target.model.tenant_id,
+        model_id=target.model.id,
+        root_id=target.version.root_id,
         state=RequestState.RECEIVED,
-        scope=found.scope,
-        tasks=found.tasks,
-        subjects=list(dict.fromkeys(body.subjects)),
-        instance_count=len(found.taught),
-        unknown_instances=found.unknown,
+        scope=target.scope,
+        tasks=target.tasks,
+        subjects=[],
+        instance_count=0,
+        unknown_instances=[],
         reason=body.reason,
         external_id=body.external_id,
         priority=body.priority,
-        received_at=received_at,
-        due_at=due_at,
-        approvals_needed=0 if why is None or found.nothing_left else approvals_needed(found.model),
+        received_at=dates.received_at,
+        due_at=dates.due_at,
         exceptions=[],
         created_by=actor,
         created_at=now,
         updated_at=now,
     )
     session.add(request)
-    session.flush()
-    _name_instances(session, request, found)
+    return request
+
+
+def decide(session: Session, request: DeletionRequest, found: Found, actor: str) -> None:
+    """Tell the ledger of a request whose instances are written, and send it on its way."""
+    model, version = found.target.model, found.target.version
+    why = why_held(session, found, request.priority)
+    request.instance_count = found.instances
+    request.unknown_instances = list(found.unknown)
+    if why is not None and not found.nothing_left:
+        request.approvals_needed = approvals_needed(model)
     told = {
-        "model": found.model.id,
-        "root": found.version.root_id,
-        "scope": found.scope,
-        "tasks": found.tasks,
-        "instances": len(found.taught),
-        "unknown": len(found.unknown),
-        "received_at": received_at.isoformat(),
-        "due_at": due_at.isoformat(),
+        "model": model.id,
+        "root": version.root_id,
+        "scope": request.scope,
+        "tasks": request.tasks,
+        "instances": found.instances,
+        "unknown": request.unknown_count,
+        "received_at": request.received_at.isoformat(),
+        "due_at": request.due_at.isoformat(),
     }
-    ledger.append(session, tenant_id, f"request.{RequestState.RECEIVED}", request.id, actor, told)
+    if request.imported:
+        told["sha256"] = request.imported["sha256"]
+    kind = f"request.{RequestState.RECEIVED}"
+    ledger.append(session, request.tenant_id, kind, request.id, actor, told)
     if found.nothing_left:
         _complete(session, request, found, actor)
     elif park_if_held(session, request, actor):
         pass
     elif why is not None:
-        load = load_of_request(session, found.version, request)
-        planned = forecast(session, found.model, found.version, load)
-        request.forecast = planned.model_dump(mode="json")
+        load = load_of_request(session, version, request)
+        request.forecast = forecast(session, model, version, load).model_dump(mode="json")
         move_request(session, request, RequestState.AWAITING_APPROVAL, actor=actor, reason=why)
     else:
         enqueue(session, request, actor)
-    return request
 
 
 def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Preview:
     """What `receive` would do; writes nothing, raises the same."""
-    _dates(body, database_now(session))
-    found = resolve(session, tenant_id, body)
+    dates_of(body, database_now(session))
+    named = resolve(session, tenant_id, body)
+    found, target = named.found(), named.target
     why = None if found.nothing_left else why_held(session, found, body.priority)
     runs_at_once = why is None and not found.nothing_left
     job = (
-        session.scalar(joinable_job(found.model.id, found.version.root_id))
+        session.scalar(joinable_job(target.model.id, target.version.root_id))
         if runs_at_once
         else None
     )
     planned = None
     if not found.nothing_left:
-        load = load_of_preview(session, found, job)
-        planned = forecast(session, found.model, found.version, load)
+        load = load_of_preview(session, named, job)
+        planned = forecast(session, target.model, target.version, load)
     return Preview(
-        scope=found.scope,
-        tasks=found.tasks,
-        instance_count=len(found.taught),
-        unknown_instances=found.unknown,
+        scope=target.scope,
+        tasks=target.tasks,
+        instance_count=found.instances,
+        unknown_instances=named.unknown,
         cells=found.cells,
-        untaught_cells=len(found.taught) * len(found.tasks) - found.cells,
+        untaught_cells=found.instances * len(target.tasks) - found.cells,
         already_forgotten_cells=found.cells_forgotten,
         share=_share(session, found),
         needs_approval=why is not None,
         why_approval=why,
-        approvals_needed=0 if why is None else approvals_needed(found.model),
+        approvals_needed=0 if why is None else approvals_needed(target.model),
         joins_job=job.id if job else None,
         estimate=planned and planned.estimate,
         proposal=planned and planned.proposal,
@@ -136,11 +167,10 @@ def approvals_needed(model: Model) -> int:
     return 2 if Policy.model_validate(model.policy).approval == "two_persons" else 1
 
 
-def why_held(session: Session, found: Resolution, priority: Priority) -> str | None:
+def why_held(session: Session, found: Found, priority: str) -> str | None:
     """Why somebody must approve the request, as one sentence, or None."""
-    policy = Policy.model_validate(found.model.policy)
-    fresh = [tasks - found.forgotten.get(pk, set()) for pk, tasks in found.taught.items()]
-    emptied = emptied_tasks(session, found.version, found.tasks, fresh)
+    policy = Policy.model_validate(found.target.model.policy)
+    emptied = emptied_tasks(session, found.target.version, found.target.tasks, found.fresh)
     if emptied:
         return (
             f"it would leave nothing that teaches {_listed(emptied)};"
@@ -193,28 +223,29 @@ class _Ending:
     exceptions: list[JsonObject]
 
 
-def _complete(session: Session, request: DeletionRequest, found: Resolution, actor: str) -> None:
+def _complete(session: Session, request: DeletionRequest, found: Found, actor: str) -> None:
     """End a request for which no run is needed; what earlier ones left open stays open."""
     ending = _ending(session, request, found)
     request.exceptions = ending.exceptions
-    request.version_id = found.version.id
-    told = {"version": found.version.id}
+    request.version_id = found.target.version.id
+    told = {"version": found.target.version.id}
     move_request(session, request, ending.state, actor=actor, reason=ending.reason, payload=told)
 
 
-def _ending(session: Session, request: DeletionRequest, found: Resolution) -> _Ending:
+def _ending(session: Session, request: DeletionRequest, found: Found) -> _Ending:
     with_exceptions = RequestState.COMPLETED_WITH_EXCEPTIONS
-    if not found.taught:
+    if not found.instances:
         return _Ending(with_exceptions, "nothing that it names is in the manifest", [])
+    tasks = found.target.tasks
     if not found.cells:
-        reason = f"none of its instances taught {_listed(found.tasks)}"
+        reason = f"none of its instances taught {_listed(tasks)}"
         return _Ending(with_exceptions if found.unknown else RequestState.COMPLETED, reason, [])
     left_open: list[JsonObject] = []
-    for earlier in earlier_requests(session, request.id, found.version.id, found.tasks):
+    for earlier in earlier_requests(session, request.id, found.target.version.id, tasks):
         left_open += [
             exception
             for exception in earlier.exceptions
-            if exception["task"] in found.tasks and exception not in left_open
+            if exception["task"] in tasks and exception not in left_open
         ]
     return _Ending(
         with_exceptions if left_open or found.unknown else RequestState.COMPLETED,
@@ -223,8 +254,8 @@ def _ending(session: Session, request: DeletionRequest, found: Resolution) -> _E
     )
 
 
-def _dates(body: NewDeletionRequest, now: datetime) -> tuple[datetime, datetime]:
-    """When the request was received, and when it is due."""
+def dates_of(body: AskedOf, now: datetime) -> Dates:
+    """When the request was received, and when it is due; 422 where that cannot be."""
     received_at = body.received_at or now
     if received_at > now + CLOCK_SKEW:
         raise Invalid("#/received_at", f"received_at {received_at.isoformat()} is in the future")
@@ -234,17 +265,19 @@ def _dates(body: NewDeletionRequest, now: datetime) -> tuple[datetime, datetime]
             "#/due_at",
             f"due_at {due_at.isoformat()} is before received_at {received_at.isoformat()}",
         )
-    return received_at, due_at
+    return Dates(received_at, due_at)
 
 
-def _name_instances(session: Session, request: DeletionRequest, found: Resolution) -> None:
-    rows = [{"request_id": request.id, "instance_pk": pk} for pk in sorted(found.taught)]
-    for start in range(0, len(rows), CHUNK):
-        session.execute(insert(RequestInstance), rows[start : start + CHUNK])
+def _name_instances(session: Session, request: DeletionRequest, keys: Sequence[int]) -> None:
+    session.flush()
+    for start in range(0, len(keys), CHUNK):
+        rows = [{"request_id": request.id, "instance_pk": pk} for pk in keys[start : start + CHUNK]]
+        session.execute(insert(RequestInstance), rows)
 
 
-def _share(session: Session, found: Resolution) -> float:
-    return len(found.taught) / max(1, manifest_size(session, found.version.root_id).instances)
+def _share(session: Session, found: Found) -> float:
+    size = manifest_size(session, found.target.version.root_id)
+    return found.instances / max(1, size.instances)
 
 
 def _listed(tasks: list[str]) -> str:

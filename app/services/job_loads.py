@@ -30,9 +30,9 @@ def load_of_job(session: Session, version: Version, job: Job, joining: DeletionR
 
 def load_of_preview(session: Session, found: Resolution, job: Job | None) -> JobLoad:
     """Of a request that is not on record, alone or together with the queued job's requests."""
-    gone = _Gone(session, found.version)
+    gone = _Gone(session, found.target.version)
     fresh = [pk for pk, tasks in found.taught.items() if tasks - found.forgotten.get(pk, set())]
-    full = found.scope == "full"
+    full = found.target.scope == "full"
     if job is None:
         return gone.load(_Named(len(fresh), len(fresh) if full else 0))
     waiting = gone.named(_waits_in(job))

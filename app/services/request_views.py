@@ -7,7 +7,12 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.schemas.deletion_requests import CellException, DeletionRequestView, GivenApproval
+from app.schemas.deletion_requests import (
+    CellException,
+    DeletionRequestView,
+    GivenApproval,
+    ImportSource,
+)
 from app.schemas.estimates import Forecast
 from app.schemas.models import ModelRef
 from app.services.intake import earlier_requests
@@ -109,6 +114,7 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
             instances=_first_instances(session, request.id),
             subjects=request.subjects,
             unknown_instances=request.unknown_instances,
+            imported=ImportSource.model_validate(request.imported) if request.imported else None,
             reason=request.reason,
             external_id=request.external_id,
             priority=request.priority,

@@ -4,57 +4,94 @@ Unknown ids are never guessed. Everything here reads only.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.coverage import UNKNOWN_SUBJECT
 from app.problems import Conflict, FieldError, Invalid
-from app.schemas.deletion_requests import NewDeletionRequest
+from app.schemas.deletion_requests import AskedOf, NewDeletionRequest, Scope
 from app.schemas.models import Policy
 from app.services.cells import CHUNK, forgotten_in, forgotten_tasks, promoted_version
 from app.services.lookup import find_model
 from app.tables import ForgottenCell, Instance, Model, Version
 
-_MOST_NAMED = 20
+MOST_NAMED = 20
 """Unknown ids that a refusal spells out."""
 
 
-@dataclass
-class Resolution:
-    """A request's instances and tasks as the manifest knows them."""
+@dataclass(frozen=True)
+class Target:
+    """What a request is against."""
 
     model: Model
     version: Version
     """What the promotion alias names."""
     tasks: list[str]
-    scope: str
-    taught: dict[int, set[str]]
-    """For each instance, by its key, those of `tasks` that it was to teach."""
-    forgotten: dict[int, set[str]]
-    """Those of `taught` that the version has forgotten already."""
-    unknown: list[str] = field(default_factory=list)
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class Found:
+    """How much a request names, as the manifest knows it."""
+
+    target: Target
+    instances: int
+    taught: Mapping[str, int]
+    """Of these, by task, those that were to teach it."""
+    forgotten: Mapping[str, int]
+    """Of those, by task, those that the version has forgotten already."""
+    unknown: Sequence[str] = ()
+    """What is not in the manifest, or the first of it."""
 
     @property
     def cells(self) -> int:
         """(instance, task) pairs that there are to forget, or were."""
-        return sum(map(len, self.taught.values()))
+        return sum(self.taught.values())
 
     @property
     def cells_forgotten(self) -> int:
         """How many of them are forgotten already."""
-        return sum(map(len, self.forgotten.values()))
+        return sum(self.forgotten.values())
 
     @property
     def nothing_left(self) -> bool:
         """Whether no run is needed."""
         return self.cells == self.cells_forgotten
 
+    @property
+    def fresh(self) -> dict[str, int]:
+        """By task, the instances that are now to be forgotten for it."""
+        return {task: count - self.forgotten.get(task, 0) for task, count in self.taught.items()}
 
-def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resolution:
-    """Find everything that the request names; raises a Problem for what does not exist."""
+
+@dataclass(frozen=True)
+class Resolution:
+    """A request's instances as the manifest knows them, each by its key."""
+
+    target: Target
+    taught: dict[int, set[str]]
+    """For each instance those of the tasks that it was to teach."""
+    forgotten: dict[int, set[str]]
+    """Those of `taught` that the version has forgotten already."""
+    unknown: list[str]
+
+    def found(self) -> Found:
+        """The same, counted."""
+        return Found(
+            target=self.target,
+            instances=len(self.taught),
+            taught=Counter(task for tasks in self.taught.values() for task in tasks),
+            forgotten=Counter(task for tasks in self.forgotten.values() for task in tasks),
+            unknown=self.unknown,
+        )
+
+
+def target_of(session: Session, tenant_id: str, body: AskedOf) -> Target:
+    """The version and tasks that are asked of; raises a Problem for what does not exist."""
     model = find_model(session, tenant_id, body.model)
     if model.archived_at is not None:
         raise Conflict("model-archived", f"model {model.name!r} is archived")
@@ -66,22 +103,25 @@ def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resol
             f"model {model.name!r} has no version under the alias {alias!r}: register one first",
         )
     tasks, scope = _tasks(model, body.tasks)
-    root = version.root_id
+    return Target(model, version, tasks, scope)
+
+
+def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resolution:
+    """Find everything that the request names; raises a Problem for what does not exist."""
+    target = target_of(session, tenant_id, body)
+    root = target.version.root_id
     found, missing = _look_up(session, root, Instance.instance_id, body.instances)
     theirs, missing_subjects = _look_up(session, root, Instance.subject, body.subjects)
     if (missing or missing_subjects) and body.on_unknown == "refuse":
         raise _unknown(body, missing, missing_subjects)
-    wanted = set(tasks)
+    wanted = set(target.tasks)
     taught = {pk: wanted.intersection(taught) for pk, taught in (found | theirs).items()}
-    gone = forgotten_tasks(session, version.id, list(taught))
+    gone = forgotten_tasks(session, target.version.id, list(taught))
     return Resolution(
-        model=model,
-        version=version,
-        tasks=tasks,
-        scope=scope,
+        target=target,
         taught=taught,
         forgotten={pk: taught[pk] & some for pk, some in gone.items()},
-        unknown=[*missing, *(f"subject:{subject}" for subject in missing_subjects)],
+        unknown=[*missing, *(f"{UNKNOWN_SUBJECT}{subject}" for subject in missing_subjects)],
     )
 
 
@@ -116,11 +156,11 @@ _sizes: dict[str, ManifestSize] = {}
 
 
 def emptied_tasks(
-    session: Session, version: Version, tasks: Sequence[str], fresh: Sequence[set[str]]
+    session: Session, version: Version, tasks: Sequence[str], fresh: Mapping[str, int]
 ) -> list[str]:
     """Those of `tasks` that nothing would teach any more.
 
-    `fresh` holds, for each instance, the tasks for which it is now to be forgotten.
+    `fresh` counts, by task, the instances that are now to be forgotten for it.
     """
     cells = forgotten_in(session, version.id).where(ForgottenCell.task.in_(tasks)).subquery()
     counts = select(cells.c.task, func.count()).group_by(cells.c.task)
@@ -129,11 +169,11 @@ def emptied_tasks(
     return [
         task
         for task in tasks
-        if 0 < size.taught.get(task, 0) - gone.get(task, 0) <= sum(task in one for one in fresh)
+        if 0 < size.taught.get(task, 0) - gone.get(task, 0) <= fresh.get(task, 0)
     ]
 
 
-def _tasks(model: Model, asked: list[str] | None) -> tuple[list[str], str]:
+def _tasks(model: Model, asked: list[str] | None) -> tuple[list[str], Scope]:
     """The tasks in the model's order, and whether that is all of them."""
     assert model.description is not None
     existing = [task["name"] for task in model.description["tasks"]]
@@ -141,7 +181,7 @@ def _tasks(model: Model, asked: list[str] | None) -> tuple[list[str], str]:
         return existing, "full"
     unknown = [(i, task) for i, task in enumerate(asked) if task not in existing]
     if unknown:
-        names = ", ".join(repr(task) for _, task in unknown[:_MOST_NAMED])
+        names = ", ".join(repr(task) for _, task in unknown[:MOST_NAMED])
         raise Invalid(
             f"#/tasks/{unknown[0][0]}",
             f"model {model.name!r} has no task {names}; its tasks are {', '.join(existing)}",
@@ -183,16 +223,16 @@ def _unknown(body: NewDeletionRequest, instances: list[str], subjects: list[str]
             for i, one in enumerate(asked)
             if one in absent
         )
-    errors = errors[:_MOST_NAMED]
-    named = ", ".join(repr(one) for one in [*instances, *subjects][:_MOST_NAMED])
+    errors = errors[:MOST_NAMED]
+    named = ", ".join(repr(one) for one in [*instances, *subjects][:MOST_NAMED])
     count = len(instances) + len(subjects)
     what = "id is" if count == 1 else "ids are"
     return Invalid(
         errors[0]["pointer"],
         f"{count} {what} not in the manifest of the version in service: {named}"
-        + ("" if count <= _MOST_NAMED else ", ..."),
+        + ("" if count <= MOST_NAMED else ", ..."),
         slug="unknown-instances",
         more=errors[1:],
-        unknown=[*instances, *subjects][:_MOST_NAMED],
+        unknown=[*instances, *subjects][:MOST_NAMED],
         unknown_count=count,
     )

@@ -11,9 +11,10 @@ from expunge.cli.context import AsJson, Limit, RequestArgument, connect
 from expunge.cli.estimates import told
 from expunge.cli.follow import follow
 from expunge.cli.output import console, print_json, show, show_list
+from expunge.cli.progress import bytes_bar
 from expunge.cli.tables import audit_table
 from expunge.errors import ExpungeError
-from expunge.resources.requests import OnUnknown, ReceiptForm
+from expunge.resources.requests import ImportFormat, OnUnknown, ReceiptForm
 
 app = typer.Typer(no_args_is_help=True, help="Deletion requests: what is to be forgotten.")
 
@@ -31,6 +32,10 @@ Subjects = Annotated[
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", "-t", help="Only this task; repeat it. Default: all.")
 ]
+Reason = Annotated[str | None, typer.Option(help="Such as gdpr_art_17_1_b.")]
+ExternalId = Annotated[str | None, typer.Option(help="Your ticket.")]
+ReceivedAt = Annotated[datetime | None, typer.Option(help="UTC. Default: now.")]
+PriorityOption = Annotated[str | None, typer.Option("--priority", help="low, normal or high.")]
 SkipUnknown = Annotated[
     bool, typer.Option("--skip-unknown", help="Leave out ids that the manifest lacks.")
 ]
@@ -44,10 +49,10 @@ def create(
     instances_file: InstancesFile = None,
     subject: Subjects = None,
     task: Tasks = None,
-    reason: Annotated[str | None, typer.Option(help="Such as gdpr_art_17_1_b.")] = None,
-    external_id: Annotated[str | None, typer.Option(help="Your ticket.")] = None,
-    received_at: Annotated[datetime | None, typer.Option(help="UTC. Default: now.")] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    reason: Reason = None,
+    external_id: ExternalId = None,
+    received_at: ReceivedAt = None,
+    priority: PriorityOption = None,
     skip_unknown: SkipUnknown = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
     as_json: AsJson = False,
@@ -65,6 +70,50 @@ def create(
             priority=priority,
             on_unknown=_on_unknown(skip_unknown),
         )
+        if wait:
+            request = follow(client, request)
+    _show(request, as_json=as_json)
+    _exit_for(request)
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines or CSV.", exists=True, dir_okay=False, readable=True)
+    ],
+    model: ModelOption,
+    format: Annotated[
+        ImportFormat | None, typer.Option(help="Default: by the file's ending.")
+    ] = None,
+    task: Tasks = None,
+    reason: Reason = None,
+    external_id: ExternalId = None,
+    received_at: ReceivedAt = None,
+    priority: PriorityOption = None,
+    skip_unknown: SkipUnknown = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask that all instances and subjects of a file be forgotten: one request, or none.
+
+    A line holds {"instance": "img-7"} or {"subject": "person-19"}; a CSV has the columns instance
+    and subject, or one of them. Up to a million rows.
+    """
+    with connect(context) as client:
+        with bytes_bar("sending", None) as on_bytes:
+            request = client.requests.import_file(
+                model,
+                file,
+                format=format,
+                tasks=task,
+                reason=reason,
+                external_id=external_id,
+                received_at=received_at.replace(tzinfo=UTC) if received_at else None,
+                priority=priority,
+                on_unknown=_on_unknown(skip_unknown),
+                on_bytes=on_bytes,
+            )
         if wait:
             request = follow(client, request)
     _show(request, as_json=as_json)

@@ -1,19 +1,27 @@
 """Deletion requests: posted, decided upon, waited for, and their receipts."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from expunge.answers import CellOpening, DeletionRequest, Event, Preview
-from expunge.errors import WaitTimeout
+from expunge.errors import ExpungeError, WaitTimeout
+from expunge.transfers import CountedFile, OnBytes
 from expunge.transport import Transport
 
 _PATH: Final = "/v1/deletion-requests"
 _LONGEST_WAIT: Final = 30.0
 """Seconds for which one call asks the service to hold its answer."""
 
+_SECONDS_TO_IMPORT: Final = 900.0
+"""For a silence of the service, which looks a million rows up before it answers."""
+
+ImportFormat = Literal["jsonl", "csv"]
 OnUnknown = Literal["refuse", "skip"]
 ReceiptForm = Literal["json", "html", "pdf"]
 _FORMS: Final = {"json": "application/json", "html": "text/html", "pdf": "application/pdf"}
@@ -72,6 +80,52 @@ class Requests:
             model, instances=instances, subjects=subjects, tasks=tasks, on_unknown=on_unknown
         )
         return self._transport.post(_PATH, Preview, {**body, "validate_only": True})
+
+    def import_file(
+        self,
+        model: str,
+        file: Path,
+        *,
+        format: ImportFormat | None = None,
+        tasks: Sequence[str] | None = None,
+        reason: str | None = None,
+        external_id: str | None = None,
+        received_at: datetime | None = None,
+        due_at: datetime | None = None,
+        priority: str | None = None,
+        on_unknown: OnUnknown = "refuse",
+        on_bytes: OnBytes | None = None,
+    ) -> DeletionRequest:
+        """One request for all that a file names: JSON lines or CSV, up to a million rows, streamed.
+
+        A JSON line holds `instance` or `subject`; these are the columns of a CSV too. `format`
+        None: `csv` for a file of that ending, else `jsonl`. A refusal names lines in `errors`.
+        """
+        if not file.is_file():
+            raise ExpungeError(f"there is no file {file}")
+        form = _body(
+            model,
+            format=format or ("csv" if file.suffix.lower() == ".csv" else "jsonl"),
+            reason=reason,
+            external_id=external_id,
+            received_at=received_at,
+            due_at=due_at,
+            priority=priority,
+            on_unknown=on_unknown,
+        )
+        if tasks is not None:
+            form["tasks"] = json.dumps(list(tasks))
+        with ExitStack() as opened:
+
+            def body() -> dict[str, Any]:
+                rows = opened.enter_context(file.open("rb"))
+                sent = CountedFile(rows, on_bytes) if on_bytes else rows
+                return {"data": form, "files": {"rows": (file.name, sent)}}
+
+            response = self._transport.send(
+                "POST", f"{_PATH}:import", body=body, timeout=_SECONDS_TO_IMPORT
+            )
+        return self._transport.read(response, DeletionRequest)
 
     def get(self, request: str) -> DeletionRequest:
         """One request as it is now."""
