@@ -73,7 +73,7 @@ def span_of(request: Request, etag: str, size: int) -> Span:
     return Span(begin, end, partial=True)
 
 
-def file_headers(sha256: str, size: int, filename: str) -> dict[str, str]:
+def file_headers(sha256: str, size: int, filename: str, media_type: str) -> dict[str, str]:
     """What every answer about a file says of it."""
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
     return {
@@ -81,7 +81,7 @@ def file_headers(sha256: str, size: int, filename: str) -> dict[str, str]:
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'attachment; filename="{filename}"',
         "Content-Length": str(size),
-        "Content-Type": "application/octet-stream",
+        "Content-Type": media_type,
         "ETag": etag_of(sha256),
         "Repr-Digest": f"sha-256=:{digest}:",
     }

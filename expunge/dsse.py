@@ -97,7 +97,7 @@ def open_envelope(
             keys[signer].verify(_base64(signature["sig"], "sig"), message)
         except InvalidSignature:
             raise InvalidEnvelope(
-                f"the signature does not hold under the key {signer!r}: the receipt was altered"
+                f"the signature does not hold under the key {signer!r}: what it covers was altered"
             ) from None
     return payload, signer
 

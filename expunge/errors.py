@@ -5,6 +5,7 @@ ExpungeError
 ├── Unreachable            nothing answered at that address
 ├── WaitTimeout            what was waited for did not happen in time
 ├── ReceiptInvalid         a receipt that must not be believed
+├── ModelSignatureInvalid  a folder with a model that is not as it was signed
 ├── LedgerInvalid          a ledger's head, event or proof that must not be believed
 ├── WebhookInvalid         a delivery that must not be believed
 ├── DigestMismatch         a file that is not what it was said to be
@@ -42,6 +43,10 @@ class WaitTimeout(ExpungeError):
 
 class ReceiptInvalid(ExpungeError):
     """The receipt's form, signature or statement does not hold."""
+
+
+class ModelSignatureInvalid(ExpungeError):
+    """A model's signature does not hold, or its files are not those that were signed."""
 
 
 class LedgerInvalid(ExpungeError):

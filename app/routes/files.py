@@ -1,38 +1,57 @@
-"""Downloads of weights, and who made them."""
+"""Downloads of versions' files, and who took the weights."""
 
+import io
 import logging
 from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy.orm import Session
 
 from app.auth import Principal, Scope
+from app.documents import bom
 from app.file_answer import FileSlice, etag_of, file_headers, is_not_modified, span_of
 from app.http import Parts, PartsDep, ReadSession, requires
 from app.http_retired import retired_headers
 from app.pagination import Items, PageDep, link_next
 from app.problems import NotFound, Problem
-from app.schemas.versions import RecipientView
+from app.schemas.versions import FilesView, FileView, RecipientView, version_path
 from app.services import downloads
 from app.services.lookup import find_model, find_version
 from app.services.stored_weights import DamagedWeights, Recipe, recipe_of
+from app.services.version_files import (
+    CARD,
+    NAMES,
+    WEIGHTS,
+    VersionFile,
+    files_of,
+    weights_of,
+)
 from app.states import VersionState
 from app.tables import Model, Version
 from engine.spec import WEIGHTS_FILE
+from expunge.model_signature import BUNDLE
 
 router = APIRouter(prefix="/v1/models/{model}", tags=["versions"])
 
 Reader = Annotated[Principal, Depends(requires(Scope.VERSIONS_READ))]
 Downloader = Annotated[Principal, Depends(requires(Scope.VERSIONS_DOWNLOAD, Scope.VERSIONS_FOLLOW))]
+FileReader = Annotated[
+    Principal,
+    Depends(requires(Scope.VERSIONS_READ, Scope.VERSIONS_DOWNLOAD, Scope.VERSIONS_FOLLOW)),
+]
 _log = logging.getLogger(__name__)
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file",
-        "content": {"application/octet-stream": {"example": "(the bytes of the file)"}},
+        "content": {
+            media_type: {"example": "(the bytes of the file)"}
+            for media_type in (WEIGHTS, CARD, bom.MEDIA_TYPE, BUNDLE)
+        },
     },
     206: {"description": "The part of it that `Range` asks for"},
     304: {"description": "The caller has it already (`If-None-Match`)"},
-    410: {"description": "The version's weights were purged"},
+    410: {"description": "The version's files were purged"},
     416: {"description": "The file has no such part"},
 }
 
@@ -42,40 +61,70 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 def download(
     model: str, version: str, file: str, caller: Downloader, parts: PartsDep, request: Request
 ) -> Response:
-    """A version's file, `weights.safetensors`: whole, or one byte range of it.
+    """A version's file, such as `weights.safetensors`: whole, or one byte range of it.
 
-    The ETag is the sha256 of the whole file; `Repr-Digest` says the same. Who takes a file is
-    remembered: see the model's recipients. Who took the weights of a version is refused those of
-    the version that was made from it, and the other way round (403 `consecutive-version`), unless
+    The ETag is the sha256 of the whole file; `Repr-Digest` says the same. Who takes the weights is
+    remembered: see the model's recipients. Who took those of a version is refused those of the
+    version that was made from it, and the other way round (403 `consecutive-version`), unless
     the policy allows it or the key has the scope `versions:follow`.
     """
     with parts.database.read() as session:
         found = find_model(session, caller.tenant_id, model)
         wanted = find_version(session, found, version)
+        if file not in NAMES:
+            raise NotFound(f"file of version {wanted.id}", file)
+        _check_kept(wanted)
+        asked = _asked(session, parts, found, wanted, file)
         retired = retired_headers(session, found, wanted)
         recipe = recipe_of(session, wanted)
-    if file != WEIGHTS_FILE:
-        raise NotFound(f"file of version {wanted.id}", file)
-    if wanted.state == VersionState.PURGED:
-        raise Problem(410, "purged", f"the weights of version {wanted.number} were purged")
-    name = f"{found.name}-v{wanted.number}.safetensors"
-    headers = file_headers(wanted.weights_sha256, wanted.weights_size, name)
-    headers |= retired
-    etag = etag_of(wanted.weights_sha256)
+    name = file if asked.content is not None else f"{found.name}-v{wanted.number}.safetensors"
+    headers = file_headers(asked.sha256, asked.size, name, asked.media_type) | retired
+    etag = etag_of(asked.sha256)
     if is_not_modified(request, etag):
         del headers["Content-Length"], headers["Content-Type"]
         return Response(status_code=304, headers=headers)
-    span = span_of(request, etag, wanted.weights_size)
-    stream = _open(parts, wanted, recipe)
+    span = span_of(request, etag, asked.size)
+    if asked.content is not None:
+        stream: BinaryIO = io.BytesIO(asked.content)
+    else:
+        stream = _open(parts, wanted, recipe)
     if request.method == "HEAD":
         stream.close()
         return Response(headers=headers)
-    try:
-        _record(parts, found, wanted, file, caller, is_start=span.begin == 0)
-    except Problem:
-        stream.close()
-        raise
-    return FileSlice(stream, span, wanted.weights_size, headers)
+    if asked.content is None:
+        try:
+            _record(parts, found, wanted, file, caller, is_start=span.begin == 0)
+        except Problem:
+            stream.close()
+            raise
+    return FileSlice(stream, span, asked.size, headers)
+
+
+@router.get("/versions/{version}/files")
+def list_files(
+    model: str, version: str, caller: FileReader, session: ReadSession, parts: PartsDep
+) -> FilesView:
+    """All files of a version, with their digests.
+
+    Beside the weights: a model card, a CycloneDX bill of materials, and a signature over all of
+    them in the form of OpenSSF Model Signing. They are made of what never changes about a version.
+    """
+    found = find_model(session, caller.tenant_id, model)
+    wanted = find_version(session, found, version)
+    _check_kept(wanted)
+    place = f"{version_path(found, wanted)}/files"
+    return FilesView(
+        items=[
+            FileView(
+                name=file.name,
+                media_type=file.media_type,
+                size=file.size,
+                sha256=file.sha256,
+                href=f"{place}/{file.name}",
+            )
+            for file in files_of(session, parts.signer, found, wanted)
+        ]
+    )
 
 
 @router.get("/recipients", tags=["models"])
@@ -97,6 +146,20 @@ def recipients(
         for row in shown
     ]
     return Items(items=items, next=cursor)
+
+
+def _check_kept(version: Version) -> None:
+    if version.state == VersionState.PURGED:
+        raise Problem(410, "purged", f"the files of version {version.number} were purged")
+
+
+def _asked(
+    session: Session, parts: Parts, model: Model, version: Version, name: str
+) -> VersionFile:
+    if name == WEIGHTS_FILE:
+        return weights_of(version)
+    files = files_of(session, parts.signer, model, version)
+    return next(file for file in files if file.name == name)
 
 
 def _record(

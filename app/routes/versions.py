@@ -22,11 +22,12 @@ from app.http import (
 from app.http_retired import retired_headers
 from app.pagination import Items, PageDep, link_next
 from app.problems import Invalid, Problem
-from app.schemas.versions import AuditView, PurgeOrder, VersionView, version_path
+from app.schemas.versions import AuditView, PurgeOrder, TagsView, VersionView, version_path
 from app.services import registration, retention, versions
 from app.services.cells import lineage
 from app.services.lookup import find_model, find_version
 from app.services.stored_weights import DamagedWeights
+from app.services.version_tags import tags_of
 from app.states import RETIRED_VERSION
 from app.tables import Version
 
@@ -147,6 +148,13 @@ def get(
     wanted = find_version(session, found, version)
     response.headers.update(retired_headers(session, found, wanted))
     return versions.views(session, found, [wanted])[0]
+
+
+@router.get("/{version}/tags")
+def get_tags(model: str, version: str, caller: Reader, session: ReadSession) -> TagsView:
+    """What to write on the version in a model registry, such as MLflow: text by name."""
+    found = find_model(session, caller.tenant_id, model)
+    return TagsView(tags=tags_of(session, found, find_version(session, found, version)))
 
 
 @router.post("/{version}/purge", response_model=VersionView)

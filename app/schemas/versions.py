@@ -191,6 +191,58 @@ class ManifestItem(BaseModel):
     """Those of `tasks` for which the version has forgotten it."""
 
 
+class FileView(BaseModel):
+    """A file of a version."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "README.md",
+                    "media_type": "text/markdown; charset=utf-8",
+                    "size": 2048,
+                    "sha256": "9f86d081884c7d65" * 4,
+                    "href": f"/v1/models/street/versions/{_ID}/files/README.md",
+                }
+            ]
+        }
+    )
+
+    name: str
+    media_type: str
+    size: int
+    """In bytes."""
+    sha256: str
+    href: str
+
+
+class FilesView(BaseModel):
+    """All files of a version."""
+
+    items: list[FileView]
+
+
+class TagsView(BaseModel):
+    """What a model registry is told of a version."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tags": {
+                        "expunge.model": "street-parsing",
+                        "expunge.receipt_sha256": "9f86d081884c7d65" * 4,
+                        "expunge.verdict": "pass",
+                        "expunge.version": _ID,
+                    }
+                }
+            ]
+        }
+    )
+
+    tags: dict[str, str]
+
+
 class RecipientView(BaseModel):
     """Somebody who took a version's file, and is to be told of erasures (GDPR, Art. 19)."""
 

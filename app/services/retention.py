@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
-from app import ledger
+from app import ledger, tenancy
 from app.db import Database, database_now
 from app.problems import Conflict
 from app.schemas.models import Policy
@@ -152,7 +152,8 @@ def remove_files(database: Database, weights: StoredWeights, version_id: str, ac
 
     Once it is done the ledger names them; where it is interrupted, doing it again ends it.
     """
-    with database.write() as session, session.begin():
+    # The same file may be another tenant's too.
+    with tenancy.every(), database.write() as session, session.begin():
         version = session.get_one(Version, version_id)
         lock_ledger(session, version.tenant_id)
         session.refresh(version)

@@ -10,6 +10,7 @@ import typer
 from expunge.client import Client
 from expunge.errors import ExpungeError
 from expunge.state import CLIENT_FILE, read_connection
+from expunge.verify import Keys, load_keys
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")]
@@ -17,6 +18,14 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's n
 VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version's id.")]
 RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="A request's id.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
+TrustedKeys = Annotated[
+    str | None,
+    typer.Option(
+        "--jwks",
+        help="Public keys that you trust: a JWKS file or its URL, a PEM file, or a key in "
+        "base64url. Default: those of the service.",
+    ),
+]
 
 
 _TRIES: Final = 3
@@ -66,6 +75,12 @@ def place_of(context: typer.Context) -> Place:
 def connect(context: typer.Context) -> Client:
     """A client for the service that the root command's options name."""
     return place_of(context).connect()
+
+
+def trusted_keys(context: typer.Context, jwks: str | None) -> Keys:
+    """The keys that `--jwks` names, or those of the service."""
+    where = jwks or place_of(context).resolve()[0].rstrip("/") + "/.well-known/jwks.json"
+    return load_keys(where)
 
 
 def json_option(text: str, option: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.context import AsJson, place_of
+from expunge.cli.context import AsJson, TrustedKeys, trusted_keys
 from expunge.cli.output import print_json
-from expunge.verify import load_keys, read_opening, verify_cell, verify_receipt
+from expunge.verify import read_opening, verify_cell, verify_receipt
 
 app = typer.Typer(no_args_is_help=True, help="Signed statements of what was done.")
 
@@ -21,13 +21,7 @@ def receipts() -> None:
 def verify(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A receipt.")],
-    jwks: Annotated[
-        str | None,
-        typer.Option(
-            help="Public keys that you trust: a JWKS file or its URL, a PEM file, or a key in "
-            "base64url. Default: those of the service."
-        ),
-    ] = None,
+    jwks: TrustedKeys = None,
     weights: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Must be what the receipt is about."),
@@ -43,8 +37,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt's signature and form; offline with --jwks FILE."""
-    keys = jwks or place_of(context).resolve()[0].rstrip("/") + "/.well-known/jwks.json"
-    found = verify_receipt(file.read_bytes(), load_keys(keys), weights)
+    found = verify_receipt(file.read_bytes(), trusted_keys(context, jwks), weights)
     statement = found.statement
     opening = read_opening(cell.read_bytes()) if cell else None
     if opening is not None:

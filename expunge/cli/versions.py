@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
-from expunge.cli.context import AsJson, Limit, ModelArgument, VersionArgument, connect
+from expunge.cli.context import (
+    AsJson,
+    Limit,
+    ModelArgument,
+    TrustedKeys,
+    VersionArgument,
+    connect,
+    trusted_keys,
+)
 from expunge.cli.output import console, print_json, show, show_list
 from expunge.cli.progress import bytes_bar
 from expunge.cli.tables import audit_table
+from expunge.model_signature import verify_folder
 
 app = typer.Typer(no_args_is_help=True, help="The weights of a model, one row a version.")
 
@@ -98,6 +107,54 @@ def audit(
     typer.echo(f"reference: {report.reference}")
     for note in report.notes:
         typer.echo(f"note: {note}")
+
+
+@app.command("files")
+def files(
+    context: typer.Context,
+    model: ModelArgument,
+    version: VersionArgument,
+    as_json: AsJson = False,
+) -> None:
+    """A version's files: the weights, and the documents beside them."""
+    with connect(context) as client:
+        found = client.versions.files(model, version)
+    columns = ("name", "size", "sha256", "media_type")
+    show_list(found, columns, limit=len(found), as_json=as_json)
+
+
+@app.command("tags")
+def tags(
+    context: typer.Context,
+    model: ModelArgument,
+    version: VersionArgument,
+    as_json: AsJson = False,
+) -> None:
+    """What to write on a version in a model registry, such as MLflow."""
+    with connect(context) as client:
+        found = client.versions.tags(model, version)
+    if as_json:
+        print_json(dict(found))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name}={value}")
+
+
+@app.command("verify")
+def verify(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With model.sig.")],
+    jwks: TrustedKeys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a folder holds a version's files as they were signed; offline with --jwks FILE."""
+    found = verify_folder(folder, trusted_keys(context, jwks))
+    if as_json:
+        print_json({"name": found.name, "key_id": found.key_id, "files": dict(found.files)})
+        return
+    typer.echo(f"{folder} is {found.name}: signed by the key {found.key_id}")
+    for name, digest in found.files.items():
+        typer.echo(f"  {name}: sha256 {digest}")
 
 
 @app.command("purge")

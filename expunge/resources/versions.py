@@ -1,13 +1,20 @@
 """Versions: immutable weights, registered, looked at and downloaded."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from expunge.answers import Model, Version, VersionAudit
+from expunge.answers import (
+    Model,
+    Version,
+    VersionAudit,
+    VersionFile,
+    VersionFiles,
+    VersionTags,
+)
 from expunge.errors import ExpungeError
 from expunge.resources.models import path_of
 from expunge.transfers import CountedFile, OnBytes, download, sha256_of
@@ -102,6 +109,14 @@ class Versions:
         """What was measured before the version was promoted or rejected."""
         return self._transport.get(f"{_path(model, version)}/audit", VersionAudit)
 
+    def files(self, model: str, version: str) -> tuple[VersionFile, ...]:
+        """All files of a version: the weights and the documents beside them."""
+        return self._transport.get(f"{_path(model, version)}/files", VersionFiles).items
+
+    def tags(self, model: str, version: str) -> Mapping[str, str]:
+        """What to write on the version in a model registry, such as MLflow."""
+        return self._transport.get(f"{_path(model, version)}/tags", VersionTags).tags
+
     def purge(self, model: str, version: str, reason: str | None = None) -> Version:
         """Have a superseded or rejected version's files deleted for good.
 
@@ -116,13 +131,20 @@ class Versions:
         """Fetch the weights into the file `destination`, resuming an interrupted download.
 
         Raises DigestMismatch, and leaves `destination` alone, if the bytes are not the version's.
+        Raises Forbidden for a version that comes right before or after one that was taken, unless
+        the model's policy or the key's scopes allow it.
         """
         found = self.get(model, version)
+        weights = found.weights
         path = f"{_path(model, version)}/files/{WEIGHTS_FILE}"
-        download(
-            self._transport, path, destination, found.weights.sha256, found.weights.size, on_bytes
-        )
+        download(self._transport, path, destination, weights.sha256, weights.size, on_bytes)
         return found
+
+    def download_file(
+        self, file: VersionFile, destination: Path, on_bytes: OnBytes | None = None
+    ) -> None:
+        """Fetch one of `files` into the file `destination`; raises as `download` does."""
+        download(self._transport, file.href, destination, file.sha256, file.size, on_bytes)
 
 
 def _path(model: str, version: str) -> str:
