@@ -123,7 +123,9 @@ def check() -> None:
     if fault is not None:
         raise _failure(fault)
     with database.read() as session:
-        faults = [*checkup.ledger_faults(session), *checkup.file_faults(session, storage)]
+        role = checkup.role_fault(session)
+        faults = [role] if role is not None else []
+        faults += [*checkup.ledger_faults(session), *checkup.file_faults(session, storage)]
     for fault in faults:
         typer.echo(fault, err=True)
     if faults:

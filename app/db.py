@@ -2,7 +2,7 @@
 
 SQLite runs in WAL mode. A session that will write begins with BEGIN IMMEDIATE, so that it waits for
 its turn at once: a read that later turns into a write would fail with SQLITE_BUSY, no matter how
-long it waited.
+long it waited. On PostgreSQL each transaction begins by saying whose rows it may touch.
 """
 
 from datetime import UTC, datetime
@@ -23,6 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
+
+from app import tenancy
 
 _BEGIN = "expunge_begin"
 
@@ -83,7 +85,9 @@ def database_now(session: Session) -> datetime:
 
 def _make_engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_postgresql)
+        return engine
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +95,11 @@ def _make_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    tell = "SELECT set_config('expunge.tenant', %s, true)"  # until the transaction ends
+    connection.exec_driver_sql(tell, (tenancy.current(),))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

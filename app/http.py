@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from app import tenancy
 from app.auth import KeyHasher, Principal, Scope, authenticate, bearer
 from app.db import Database
 from app.idempotency import Operation, RunningKeys, fingerprint
 from app.oidc.callers import OidcCallers
 from app.oidc.tokens import is_token
+from app.rate_limits import RateLimits, address_of
 from app.restored_cache import RestoredCache
 from app.services.stored_weights import StoredWeights
 from app.settings import Settings
@@ -47,6 +50,7 @@ class Parts:
         )
         self.signer = Signer.load_or_create(settings.signing_key)
         self.running = RunningKeys()
+        self.limits = RateLimits(settings)
 
 
 def get_parts(request: Request) -> Parts:
@@ -76,15 +80,33 @@ def read_session(database: DatabaseDep) -> Iterator[Session]:
 ReadSession = Annotated[Session, Depends(read_session, scope="function")]
 
 
-def get_principal(
+async def get_principal(
     request: Request, parts: PartsDep, _: Annotated[Any, Security(_bearer)]
 ) -> Principal:
-    """The caller, of whatever scope; 401 without a key or token in force."""
+    """The caller, of whatever scope; 401 without a key or token in force.
+
+    What the request does from here on, it does within the caller's tenant. A dependency that runs
+    on a thread of its own could not say so to the others.
+    """
+    caller = await run_in_threadpool(_identify, request, parts)
+    tenancy.enter(caller.tenant_id)
+    return caller
+
+
+def _identify(request: Request, parts: Parts) -> Principal:
+    with parts.limits.finding_out(address_of(request)):
+        caller = _known(request, parts)
+    request.state.rate_limit = parts.limits.take(caller.name)
+    return caller
+
+
+def _known(request: Request, parts: Parts) -> Principal:
     credential = bearer(request.headers.get("authorization"))
-    if parts.oidc and is_token(credential):
-        return parts.oidc.identify(credential)
-    with parts.database.read() as session:
-        return authenticate(session, parts.hasher, credential)
+    with tenancy.every():
+        if parts.oidc and is_token(credential):
+            return parts.oidc.identify(credential)
+        with parts.database.read() as session:
+            return authenticate(session, parts.hasher, credential)
 
 
 AnyPrincipal = Annotated[Principal, Depends(get_principal)]
@@ -111,7 +133,8 @@ def operation_of(request: Request, parts: Parts, principal: Principal, content: 
     """The request's write transaction; `content` is what makes a repetition the same request."""
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
     mark = fingerprint(request.method, request.url.path, content)
-    return Operation(parts.database, parts.running, principal.name, key, mark)
+    caller = principal.tenant_id, principal.name
+    return Operation(parts.database, parts.running, *caller, key, mark)
 
 
 async def get_operation(request: Request, parts: PartsDep, principal: AnyPrincipal) -> Operation:

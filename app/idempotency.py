@@ -57,12 +57,14 @@ class Operation:
         self,
         database: Database,
         running: RunningKeys,
+        tenant_id: str,
         caller: str,
         key: str | None,
         fingerprint: str,
     ) -> None:
         self._database = database
         self._running = running
+        self._tenant_id = tenant_id
         self._caller = caller
         self._key = _checked(key) if key is not None else None
         self._fingerprint = fingerprint
@@ -139,6 +141,7 @@ class Operation:
             IdempotencyKey(
                 caller=self._caller,
                 key=key,
+                tenant_id=self._tenant_id,
                 fingerprint=self._fingerprint,
                 status=response.status_code,
                 headers={

@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     parts = Parts(settings)
     registry = CollectorRegistry()
     registry.register(WorkCollector(parts.database))
+    registry.register(parts.limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

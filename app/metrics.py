@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app import tenancy
 from app.db import Database, database_now
 from app.services.models import live_workers
 from app.states import FINISHED_REQUEST, DeliveryState, JobState, RequestState, VersionState
@@ -70,7 +71,7 @@ class WorkCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The figures now; `expunge_database_up 0` alone where the database does not answer."""
         try:
-            with self._database.read() as session:
+            with tenancy.every(), self._database.read() as session:
                 found = [
                     *_requests(session),
                     *_jobs(session),

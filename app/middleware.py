@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import json_body
+from app import json_body, tenancy
 from app.logs import REQUEST_ID
 from app.metrics import HttpMetrics
 from app.problems import Problem, unexpected
@@ -48,6 +48,7 @@ class RequestContext:
             return
         request_id = _request_id(scope)
         token = REQUEST_ID.set(request_id)
+        outside = tenancy.enter(tenancy.NOBODY)
         start = time.perf_counter()
         status = 0
 
@@ -57,6 +58,8 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                standing = scope.get("state", {}).get("rate_limit")
+                headers.update(standing.headers if standing is not None else {})
                 for name, value in _security_headers(scope["path"]).items():
                     headers.setdefault(name, value)
             await send(message)
@@ -77,6 +80,7 @@ class RequestContext:
             _log.info(
                 "%s %s %s %.1f ms", scope["method"], scope["path"], status or "-", 1000 * seconds
             )
+            tenancy.leave(outside)
             REQUEST_ID.reset(token)
 
 

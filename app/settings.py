@@ -74,6 +74,15 @@ class Settings(BaseSettings):
     oidc_allow_loopback: bool = False
     """Also fetch issuers' keys from this machine itself, and there without TLS: to try it out."""
 
+    rate_limit_requests: int | None = Field(None, ge=1)
+    """Of one caller within `rate_limit_seconds`; none: as many as they like."""
+    rate_limit_refusals: int | None = Field(None, ge=1)
+    """Failed attempts to authenticate, after which an address is not listened to."""
+    rate_limit_seconds: int = Field(60, ge=1, le=86400)
+    """The window, which slides."""
+    rate_limit_redis_url: str | None = Field(None, pattern="^(rediss?|redis\\+unix)://")
+    """Where all processes count together; without it, and while it is away, each counts alone."""
+
     webhook_allow_loopback: bool = False
     """Also deliver to this machine itself, and there without TLS: to try webhooks out."""
     webhook_timeout_seconds: float = Field(15, gt=0, le=30)

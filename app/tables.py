@@ -288,10 +288,10 @@ class Job(Base):
     """`unlearn` or `describe`."""
     state: Mapped[str] = mapped_column(String(20))
     priority: Mapped[int] = mapped_column(default=0)
-    """Larger goes first; among equals, due first."""
+    """Larger goes first; among equals, and near the deadline among all, due first."""
     due_at: Mapped[datetime | None]
     not_before: Mapped[datetime]
-    """When the coalescing window closes."""
+    """When the coalescing window closes, or the wait after a failed attempt ends."""
     parent_version_id: Mapped[str | None] = mapped_column(String(40))
     """Fixed at the claim: the version that the promotion alias then names."""
     method: Mapped[str | None] = mapped_column(String(100))
@@ -323,6 +323,7 @@ class Job(Base):
             postgresql_where=text("state IN ('leased', 'running', 'cancelling')"),
         ),
         Index("ix_jobs_state_priority_due_at", "state", "priority", "due_at"),
+        Index("ix_jobs_state_due_at", "state", "due_at"),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
         Index("ix_jobs_model_id_state", "model_id", "state"),
     )

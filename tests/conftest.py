@@ -1,6 +1,7 @@
 """Real databases and a real Redis, from wheels, for every test that asks for them."""
 
 import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -21,8 +22,15 @@ from app.db import Database
 _numbers = itertools.count(1)
 
 
+ROLES = Path(__file__).parents[1] / "deploy" / "postgres-roles.sql"
+
+
 class Postgres:
-    """A PostgreSQL server of this test run; gives out databases."""
+    """A PostgreSQL server of this test run; gives out databases.
+
+    They are used as in production: `expunge_owner` has their tables, and `expunge`, whom row-level
+    security holds, works with them.
+    """
 
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():  # at import it grumbles where XDG_RUNTIME_DIR is not set
@@ -35,13 +43,15 @@ class Postgres:
             "ALTER SYSTEM SET fsync = off",
             "ALTER SYSTEM SET synchronous_commit = off",
             "SELECT pg_reload_conf()",
+            "CREATE DATABASE prepared",
         )
+        self._psql("prepared", ROLES)
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, role: str = "expunge") -> str:
         """Of a database on this server, for SQLAlchemy."""
-        return f"postgresql+psycopg://postgres@/{name}?host={self._socket}"
+        return f"postgresql+psycopg://{role}@/{name}?host={self._socket}"
 
-    def create(self, template: str = "template1") -> str:
+    def create(self, template: str = "prepared") -> str:
         """The name of a fresh database."""
         name = f"test_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -54,6 +64,17 @@ class Postgres:
     def stop(self) -> None:
         """End the server and remove its files."""
         self._server.cleanup()
+
+    def _psql(self, name: str, file: Path) -> None:
+        """Run a file as a superuser does by hand."""
+        psql = self._server.bin_path / "psql"
+        command = [psql, "--host", self._socket, "--username", "postgres"]
+        passwords = {"EXPUNGE_OWNER_PASSWORD": "owner's", "EXPUNGE_SERVICE_PASSWORD": "service's"}
+        subprocess.run(
+            [*command, "--no-psqlrc", "--quiet", "--dbname", name, "--file", file],
+            env={**os.environ, **passwords},
+            check=True,
+        )
 
     def execute(self, *statements: str) -> None:
         """Run statements as the server's owner, each by itself."""
@@ -76,9 +97,9 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """An empty PostgreSQL database for this test module."""
+    """An empty PostgreSQL database for this test module, as its owner sees it."""
     name = postgres.create()
-    yield postgres.url(name)
+    yield postgres.url(name, "expunge_owner")
     postgres.drop(name)
 
 
@@ -86,7 +107,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 def _migrated_postgres(postgres: Postgres) -> str:
     """A template with the schema in it: copying it is quicker than migrating again."""
     name = postgres.create()
-    database = Database(postgres.url(name))
+    database = Database(postgres.url(name, "expunge_owner"))
     migrate.upgrade(database)
     database.dispose()
     return name

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from app import console
-from app.auth import Scope
+from app import console, tenancy
+from app.auth import Principal, Scope
 from app.console import sessions
 from app.http import Parts, PartsDep
 from app.pagination import PageDep
 from app.problems import Problem
+from app.rate_limits import address_of
 from app.routes.receipts import in_form
 from app.schemas.estimates import Estimate
 from app.schemas.fields import Text
@@ -37,14 +38,14 @@ router = APIRouter(prefix="/console", include_in_schema=False)
 @router.get("")
 def show(request: Request, parts: PartsDep, page: PageDep) -> Response:
     """The caller's requests, newest first; the form for a key where there is no session."""
+    principal = _signed_in(request, parts)
+    if principal is None:
+        return _ask_for_key(request, parts)
+    try:
+        principal.require(*_READERS)
+    except Problem as problem:
+        return _ask_for_key(request, parts, problem)
     with parts.database.read() as session:
-        principal = sessions.signed_in(session, parts.hasher, request)
-        if principal is None:
-            return _ask_for_key(request, parts)
-        try:
-            principal.require(*_READERS)
-        except Problem as problem:
-            return _ask_for_key(request, parts, problem)
         rows = request_views.list_requests(
             session, principal.tenant_id, limit=page.limit + 1, before_id=page.after
         )
@@ -70,7 +71,11 @@ def sign_in(
         return _ask_for_key(request, parts, _foreign_form())
     response = RedirectResponse("/console", 303)
     try:
-        with parts.database.read() as session:
+        with (
+            parts.limits.finding_out(address_of(request)),
+            tenancy.every(),
+            parts.database.read() as session,
+        ):
             sessions.sign_in(session, parts.hasher, key.strip(), response, _is_https(request))
     except Problem as problem:
         return _ask_for_key(request, parts, problem)
@@ -92,11 +97,11 @@ def sign_out(
 @router.get("/receipts/{request_id}")
 def receipt(request_id: Text, request: Request, parts: PartsDep) -> Response:
     """A request's receipt, for a browser, which holds a session rather than a key."""
+    principal = _signed_in(request, parts)
+    if principal is None:
+        return _ask_for_key(request, parts)
+    principal.require(*_READERS)
     with parts.database.read() as session:
-        principal = sessions.signed_in(session, parts.hasher, request)
-        if principal is None:
-            return _ask_for_key(request, parts)
-        principal.require(*_READERS)
         row = owned(session, principal.tenant_id, DeletionRequest, request_id)
         found = receipt_of(session, row.id)
     if found is None:
@@ -108,6 +113,16 @@ def receipt(request_id: Text, request: Request, parts: PartsDep) -> Response:
 def stylesheet() -> Response:
     """How it looks."""
     return FileResponse(_FOLDER / "static" / "console.css", media_type="text/css")
+
+
+def _signed_in(request: Request, parts: Parts) -> Principal | None:
+    """Who is looking, within whose tenant the rest of the request is done."""
+    with tenancy.every(), parts.database.read() as session:
+        principal = sessions.signed_in(session, parts.hasher, request)
+    if principal is not None:
+        request.state.rate_limit = parts.limits.take(principal.name)
+        tenancy.enter(principal.tenant_id)
+    return principal
 
 
 def _ask_for_key(request: Request, parts: Parts, problem: Problem | None = None) -> Response:

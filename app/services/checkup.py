@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app import ledger_check, migrate
@@ -25,6 +25,19 @@ def schema_fault(database: Database) -> str | None:
     if differences:
         return f"the schema differs from revision {wanted}: {differences[0]}"
     return None
+
+
+def role_fault(session: Session) -> str | None:
+    """Why row-level security would not hold this process."""
+    if session.get_bind().dialect.name != "postgresql":
+        return None
+    freed = (
+        "SELECT rolname FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
+    )
+    role = session.scalar(text(freed))
+    if role is None:
+        return None
+    return f"row-level security does not hold the database role {role}: see postgres-roles.sql"
 
 
 def ledger_faults(session: Session) -> Iterator[str]:

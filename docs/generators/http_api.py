@@ -22,8 +22,11 @@ document at `/openapi.json`, which is also a file here: [openapi.json](openapi.j
 is what holds for all of it, and what there is.
 
 - JSON, snake_case, RFC 3339 times in UTC. Ids sort by time: `req_...`, `job_...`, `ver_...`.
-- `Authorization: Bearer <API key>`. A call that lacks the scope is answered 403, what belongs to
-  another tenant 404, as if it were not there.
+- `Authorization: Bearer <API key>`, or a token of an OpenID Connect issuer that the service
+  trusts. A call that lacks the scope is answered 403, what belongs to another tenant 404, as if it
+  were not there.
+- Where calls are limited, `RateLimit-Policy` and `RateLimit` say how many there may be and how many
+  are left; one too many is answered 429 with `Retry-After`.
 - Errors are `application/problem+json`, one sentence in `detail`: [problems](problems.md).
 - `Idempotency-Key` on a POST: the same key again gives the first answer, with
   `Idempotency-Replayed: true`. With another body it is refused. A key lives for 24 hours.

@@ -18,7 +18,7 @@ is one sentence; `errors` points at the fields, as `#/instances/3`, `query:limit
 """
 _TAIL = """
 
-`503` and `409` with `Retry-After` may be repeated after so many seconds, with the same
+`429`, `503`, and `409` with `Retry-After` may be repeated after so many seconds, with the same
 `Idempotency-Key`. Other errors of HTTP (404 for a path, 405, 406, 415) carry the name of the
 status.
 """

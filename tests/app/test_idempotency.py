@@ -13,7 +13,7 @@ from app.auth import Scope
 from app.db import Database, database_now
 from app.idempotency import Operation, RunningKeys
 from app.problems import Conflict
-from app.tables import IdempotencyKey, Model
+from app.tables import DEFAULT_TENANT, IdempotencyKey, Model
 from running_service import Registered, Service
 
 needs_worker = pytest.mark.usefixtures("registered")
@@ -123,8 +123,8 @@ def test_another_process_still_working_on_the_key_is_told(postgres_database_url:
     On SQLite the second writer waits for its turn, and then gets the first one's answer.
     """
     database = Database(postgres_database_url)
-    mine = Operation(database, RunningKeys(), "key_1", "k", "f" * 64)
-    theirs = Operation(database, RunningKeys(), "key_1", "k", "f" * 64)
+    mine = Operation(database, RunningKeys(), DEFAULT_TENANT, "key_1", "k", "f" * 64)
+    theirs = Operation(database, RunningKeys(), DEFAULT_TENANT, "key_1", "k", "f" * 64)
 
     def work(session: Session) -> Response:
         with pytest.raises(Conflict, match="still running"):

@@ -62,8 +62,25 @@ def test_our_containers_have_a_read_only_root_and_no_rights() -> None:
 
 def test_no_secret_is_written_down() -> None:
     example = (ROOT / "deploy/expunge.env.example").read_text()
-    assert re.search(r"^POSTGRES_PASSWORD=$", example, re.MULTILINE)
-    assert COMPOSE["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"].startswith("${")
+    database = COMPOSE["services"]["postgres"]["environment"]
+    for name in ("POSTGRES_PASSWORD", "EXPUNGE_OWNER_PASSWORD", "EXPUNGE_SERVICE_PASSWORD"):
+        assert re.search(rf"^{name}=$", example, re.MULTILINE)
+        assert database[name].startswith("${")
+
+
+def test_who_migrates_owns_the_tables_and_nobody_is_a_superuser() -> None:
+    (roles,) = (v for v in COMPOSE["services"]["postgres"]["volumes"] if "initdb.d" in v)
+    made = re.findall(
+        r"^CREATE ROLE (\w+) .*NOSUPERUSER NOBYPASSRLS",
+        (ROOT / roles.partition(":")[0]).read_text(),
+        re.MULTILINE,
+    )
+    assert made == ["expunge_owner", "expunge"]
+    for name, service in COMPOSE["services"].items():
+        if service.get("image", "").startswith("expunge-"):
+            role = "expunge_owner" if name == "migrate" else "expunge"
+            url = service["environment"]["EXPUNGE_DATABASE_URL"]
+            assert url.startswith(f"postgresql://{role}:$"), name
 
 
 def test_compose_builds_targets_that_the_dockerfile_has() -> None:
