@@ -1,7 +1,5 @@
 """`/v1/deletion-requests`: post, list, look at, and wait for deletion requests."""
 
-import asyncio
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -17,13 +15,9 @@ from app.schemas.deletion_requests import DeletionRequestView, NewDeletionReques
 from app.schemas.fields import Instant, Text
 from app.services import intake, request_views
 from app.services.lookup import owned
-from app.shutdown import stopping
 from app.states import FINISHED_REQUEST, RequestState
 from app.tables import DeletionRequest
-
-LONGEST_WAIT = 60
-_LOOK_AGAIN = 0.25
-"""Seconds between two looks at a request that somebody waits for."""
+from app.waiting import LONGEST_WAIT, held, known_tags
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["deletion requests"])
 
@@ -103,18 +97,15 @@ async def get(
     the request is finished.
     """
     tenant = caller.tenant_id
-    until = time.monotonic() + wait
-    known = _revisions(if_none_match)
-    revision, state = await run_in_threadpool(_glance, database, tenant, request_id)
-    first = state
-    while (
-        (str(revision) in known if known else state == first and state not in FINISHED_REQUEST)
-        and time.monotonic() < until
-        and not stopping()
-        and not await http.is_disconnected()
-    ):
-        await asyncio.sleep(min(_LOOK_AGAIN, max(0.0, until - time.monotonic())))
-        revision, state = await run_in_threadpool(_glance, database, tenant, request_id)
+    known = known_tags(if_none_match)
+    states: list[str] = []
+
+    def waits(seen: tuple[int, str]) -> bool:
+        states.append(seen[1])
+        unchanged = seen[1] == states[0] and seen[1] not in FINISHED_REQUEST
+        return str(seen[0]) in known if known else unchanged
+
+    revision, _ = await held(http, wait, lambda: _glance(database, tenant, request_id), waits)
     if str(revision) in known:
         return Response(status_code=304, headers={"ETag": f'"{revision}"'})
     return await run_in_threadpool(_seen, database, tenant, request_id)
@@ -150,9 +141,3 @@ def _seen(database: Database, tenant_id: str, request_id: str) -> JSONResponse:
     with database.read() as session:
         request = owned(session, tenant_id, DeletionRequest, request_id)
         return as_seen(request_views.view(session, request), request.revision)
-
-
-def _revisions(if_none_match: str | None) -> set[str]:
-    """The bare tags of an If-None-Match header; `W/` makes no difference to it (RFC 9110)."""
-    tags = (tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(","))
-    return {tag[1:-1] for tag in tags if len(tag) > 1 and tag[0] == tag[-1] == '"'}

@@ -32,7 +32,8 @@ class Policy(BaseModel):
     max_automatic_priority: Literal["low", "normal", "high"] = "high"
     """So is a request of a higher priority than this."""
     window_seconds: float = Field(0, ge=0, le=31 * 86400)
-    """How long a job waits for further requests to join it."""
+    """How long a job waits for further requests to join it. Not beyond three days before its first
+    deadline, and not once a request of high priority is in it."""
     method: Annotated[Text, Field(min_length=1, max_length=100)] = "interference_aware"
     method_settings: dict[str, JsonValue] = {}
     when_retraining_is_cheaper: Literal["propose", "retrain", "proceed"] = "propose"

@@ -16,10 +16,12 @@ from expunge.cli.context import (
 )
 from expunge.cli.output import console, print_json, show, show_list
 from expunge.cli.progress import bytes_bar
+from expunge.cli.pull import pull_command
 from expunge.cli.tables import audit_table
 from expunge.model_signature import verify_folder
 
 app = typer.Typer(no_args_is_help=True, help="The weights of a model, one row a version.")
+app.command("pull")(pull_command)
 
 _COLUMNS = ("number", "state", "verdict", "method", "aliases", "created_at", "id")
 

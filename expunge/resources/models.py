@@ -38,9 +38,25 @@ class Models:
         """All models, newest first; `limit` is the size of a page."""
         return self._transport.pages("/v1/models", Model, {"limit": limit})
 
+    def alias(self, model: str, alias: str) -> Alias:
+        """Where an alias points."""
+        return self._transport.get(_alias_path(model, alias), Alias)
+
+    def moved_alias(self, model: str, alias: str, revision: int, wait: float) -> Alias | None:
+        """The alias once it has another revision; None after `wait` seconds, 60 at the most."""
+        response = self._transport.send(
+            "GET",
+            _alias_path(model, alias),
+            params={"wait": wait},
+            headers={"If-None-Match": f'"{revision}"'},
+            timeout=wait + self._transport.timeout,
+            accepted=frozenset({304}),
+        )
+        return None if response.status_code == 304 else self._transport.read(response, Alias)
+
     def move_alias(self, model: str, alias: str, version: str, reason: str | None = None) -> Alias:
         """Let `alias` name `version`; raises PreconditionFailed if somebody else just moved it."""
-        path = f"{path_of(model)}/aliases/{quote(alias, safe='')}"
+        path = _alias_path(model, alias)
         now = self._transport.send("GET", path, accepted=frozenset({404}))
         etag = now.headers.get("ETag") if now.status_code == 200 else None
         response = self._transport.send(
@@ -70,3 +86,7 @@ class Models:
 def path_of(model: str) -> str:
     """The path of a model."""
     return f"/v1/models/{quote(model, safe='')}"
+
+
+def _alias_path(model: str, alias: str) -> str:
+    return f"{path_of(model)}/aliases/{quote(alias, safe='')}"

@@ -327,3 +327,52 @@ def test_the_schema_is_upgraded_and_taken_back(shell: Shell, tmp_path: Path) -> 
     assert db("downgrade", "base").returncode == 0
     assert revision() == "none"
     assert db("upgrade", "nonsense").returncode != 0
+
+
+def test_a_versions_files_are_pulled_verified_and_told_to_a_registry(
+    shell: Shell, tmp_path: Path
+) -> None:
+    name, to = shell.registered.name, tmp_path / "models"
+    files = shell.json("versions", "files", name, "1")
+    assert [file["name"] for file in files][-1] == "model.sig"  # type: ignore[attr-defined]
+    pulled = shell.run("versions", "pull", name, "--to", str(to))
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stdout == f"{to}/current is now version 1, {shell.registered.version_id}\n"
+    again = shell.run("versions", "pull", name, "--to", str(to))
+    assert "is still version 1" in again.stdout
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(httpx.get(f"{shell.service.base_url}/.well-known/jwks.json").text)
+    words = ("versions", "verify", str(to / "current"), "--jwks", str(jwks))
+    offline = shell.run(*words, EXPUNGE_URL="http://127.0.0.1:1")
+    assert offline.returncode == 0, offline.stderr
+    assert f"is {name}/{shell.registered.version_id}" in offline.stdout
+    (to / "current" / "README.md").write_text("another model")
+    altered = shell.run(*words)
+    assert altered.returncode == 1
+    assert altered.stderr == "expunge: README.md is not the file that was signed\n"
+    tags = shell.json("versions", "tags", name, "1")
+    assert tags["expunge.version_number"] == "1"  # type: ignore[index]
+    assert f"expunge.model={name}" in shell.run("versions", "tags", name, "1").stdout
+
+
+def test_a_hook_that_fails_leaves_earlier_versions(shell: Shell, tmp_path: Path) -> None:
+    to = tmp_path / "models"
+    former = to / "ver_former"
+    former.mkdir(parents=True)
+    words = ("versions", "pull", shell.registered.name, "--to", str(to), "--exec")
+    failed = shell.run(*words, "false")
+    assert failed.returncode == 1
+    assert failed.stderr.endswith(
+        "expunge: false ended with code 1: earlier versions are left in place\n"
+    )
+    assert "nowhere cannot be run" in shell.run(*words, "nowhere").stderr
+    assert former.is_dir()
+    assert shell.run(*words, "true").returncode == 0
+    assert not former.exists()
+
+
+def test_a_version_in_service_is_not_purged(shell: Shell) -> None:
+    refused = shell.run("versions", "purge", shell.registered.name, "1")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("expunge: version ")
+    assert "alias 'production' names it" in refused.stderr

@@ -73,3 +73,25 @@ def test_many_can_wait_without_holding_up_anybody_else(
         assert time.monotonic() - start < 5
         claim_next(service.database)
         assert {answer.result(30).json()["state"] for answer in waiting} == {"in_progress"}
+
+
+def test_an_answer_about_an_alias_is_held_until_it_is_moved(
+    service: Service, client: httpx.Client, registered: Registered
+) -> None:
+    alias = f"/v1/models/{registered.name}/aliases/production"
+    first = client.get(alias)
+    known = {"If-None-Match": first.headers["ETag"]}
+    make(client, registered)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.get, alias, params={"wait": 30}, headers=known)
+        time.sleep(0.6)
+        assert not waiting.done()
+        carry_out(service.parts)
+        moved = waiting.result(20)
+    assert moved.json()["revision"] == first.json()["revision"] + 1
+    assert client.get(alias, params={"wait": 30}, headers=known).json() == moved.json()
+    known = {"If-None-Match": moved.headers["ETag"]}
+    unchanged = client.get(alias, params={"wait": 0.5}, headers=known)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert client.get(f"{alias}x", params={"wait": 30}).status_code == 404
+    assert client.get(alias, params={"wait": 61}).status_code == 422
