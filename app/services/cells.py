@@ -4,10 +4,12 @@ Only the version that carried a request out holds its cells; every descendant in
 rollback to an ancestor, or a rejected version, changes no row.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import Select, bindparam, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from app.schemas.models import Policy
@@ -119,7 +121,10 @@ def manifest_lines(session: Session, version_id: str) -> Iterator[ManifestEntry]
 
 
 def cells_of(session: Session, request: DeletionRequest) -> Iterator[tuple[Instance, str]]:
-    """Every (instance, task) that a request names and that was taught, in manifest order."""
+    """Every (instance, task) that a request names and that was taught, in manifest order.
+
+    Streamed: a request may name a million instances.
+    """
     wanted = set(request.tasks)
     rows = (
         select(Instance)
@@ -127,10 +132,45 @@ def cells_of(session: Session, request: DeletionRequest) -> Iterator[tuple[Insta
         .where(RequestInstance.request_id == request.id)
         .order_by(Instance.pk)
     )
-    for instance in session.scalars(rows):
+    for instance in session.scalars(rows.execution_options(yield_per=CHUNK)):
         for task in instance.tasks:
             if task in wanted:
                 yield instance, task
+
+
+class CellCounts(NamedTuple):
+    """How much a request names."""
+
+    instances: int
+    taught: Mapping[str, int]
+    """Of these, by task of the request, those that were to teach it."""
+    forgotten: Mapping[str, int]
+    """Of those, by task, those that a version has forgotten."""
+
+
+def cell_counts(
+    session: Session, request_id: str, tasks: Sequence[str], version_id: str
+) -> CellCounts:
+    """Of the instances that are on record for a request, counted in the database."""
+    named = RequestInstance.request_id == request_id
+    groups = session.execute(
+        select(Instance.tasks, func.count())
+        .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
+        .where(named)
+        .group_by(Instance.tasks)
+    )
+    instances, taught = 0, Counter[str]()
+    for teaches, count in groups:
+        instances += count
+        taught.update(dict.fromkeys(set(tasks).intersection(teaches), count))
+    gone = forgotten_in(session, version_id).where(ForgottenCell.task.in_(tasks)).subquery()
+    forgotten = session.execute(
+        select(gone.c.task, func.count())
+        .join(RequestInstance, RequestInstance.instance_pk == gone.c.instance_pk)
+        .where(named)
+        .group_by(gone.c.task)
+    )
+    return CellCounts(instances, taught, dict(forgotten.all()))
 
 
 def instance_ids_of(session: Session, request_id: str) -> list[str]:
@@ -147,15 +187,18 @@ def instance_ids_of(session: Session, request_id: str) -> list[str]:
 
 def record_forgotten(session: Session, version: Version, request: DeletionRequest) -> int:
     """Write that `version` forgot the request's cells; returns how many."""
-    rows = [
-        {
-            "version_id": version.id,
-            "instance_pk": instance.pk,
-            "task": task,
-            "request_id": request.id,
-        }
-        for instance, task in cells_of(session, request)
-    ]
-    for start in range(0, len(rows), CHUNK):
-        session.execute(insert(ForgottenCell), rows[start : start + CHUNK])
-    return len(rows)
+    count = 0
+    cells = cells_of(session, request)
+    while chunk := list(islice(cells, CHUNK)):
+        rows = [
+            {
+                "version_id": version.id,
+                "instance_pk": instance.pk,
+                "task": task,
+                "request_id": request.id,
+            }
+            for instance, task in chunk
+        ]
+        session.execute(insert(ForgottenCell), rows)
+        count += len(rows)
+    return count

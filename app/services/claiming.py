@@ -1,9 +1,9 @@
 """Taking the next job from the queue, which is the table `jobs` itself."""
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.db import database_now
@@ -11,8 +11,9 @@ from app.ids import new_id
 from app.schemas.models import Policy
 from app.services import attempts
 from app.services.attempts import Claim
-from app.services.cells import cells_of, forgotten_tasks, promoted_version
+from app.services.cells import cell_counts, promoted_version
 from app.services.intake import earlier_requests
+from app.services.planning import PRIORITY, RESERVE
 from app.services.transitions import move_job, move_request
 from app.states import JobState, RequestState
 from app.tables import (
@@ -32,43 +33,52 @@ def claim(
     *,
     workloads: Collection[str] | None = None,
 ) -> Claim | None:
-    """The most urgent job that this worker can run, leased to it: larger priority, then due first.
+    """The most urgent job that this worker can run, leased to it; see `in_order`.
 
     Only jobs of `workloads` are looked at (None: of any). The answer is None when nothing waits,
     and also when the job at the head of the queue turned out to need no run and was ended here.
     """
-    waiting = (
+    now = database_now(session)
+    passed: list[str] = []
+    for waiting in in_order(now, workloads):
+        while (seen := session.scalar(waiting.where(Job.id.not_in(passed)).limit(1))) is not None:
+            # Rolling back to here gives up this tenant's ledger before the next one's is locked.
+            turn = session.begin_nested()
+            attempts.lock_ledger(session, seen.tenant_id)
+            # Claims of one tenant take turns by its ledger, so a model never gets two active jobs;
+            # the partial unique index is the second wall.
+            job = session.scalar(
+                waiting.where(Job.id == seen.id).with_for_update(
+                    of=Job, key_share=True, skip_locked=True
+                )
+            )
+            if job is not None:
+                taken = _take(session, job, worker, lease_seconds)
+                turn.commit()
+                return taken
+            passed.append(seen.id)
+            turn.rollback()
+    return None
+
+
+def in_order(now: datetime, workloads: Collection[str] | None) -> Iterator[Select[Job]]:
+    """Where to look for the next job: first what is quick, then what is pressing, then the rest.
+
+    Descriptions have no deadline and take moments. What is due within `RESERVE` goes by its
+    deadline alone, whatever its priority, so that nothing waits for ever behind what is more
+    important. The rest goes by priority, and within one by deadline. Each is found by an index.
+    """
+    jobs = (
         select(Job)
-        .where(
-            Job.state == JobState.QUEUED,
-            Job.not_before <= database_now(session),
-            ~attempts.has_active_job(),
-        )
-        .order_by(Job.priority.desc(), Job.due_at.asc().nulls_last(), Job.id)
-        .limit(1)
+        .where(Job.state == JobState.QUEUED, Job.not_before <= now, ~attempts.has_active_job())
         .execution_options(populate_existing=True)
     )
     if workloads is not None:
-        waiting = waiting.join(Model, Model.id == Job.model_id).where(Model.workload.in_(workloads))
-    passed: list[str] = []
-    while (seen := session.scalar(waiting.where(Job.id.not_in(passed)))) is not None:
-        # Rolling back to here gives up this tenant's ledger before the next one's is locked.
-        turn = session.begin_nested()
-        attempts.lock_ledger(session, seen.tenant_id)
-        # Claims of one tenant take turns by its ledger, so a model never gets two active jobs;
-        # the partial unique index is the second wall.
-        job = session.scalar(
-            waiting.where(Job.id == seen.id).with_for_update(
-                of=Job, key_share=True, skip_locked=True
-            )
-        )
-        if job is not None:
-            taken = _take(session, job, worker, lease_seconds)
-            turn.commit()
-            return taken
-        passed.append(seen.id)
-        turn.rollback()
-    return None
+        jobs = jobs.join(Model, Model.id == Job.model_id).where(Model.workload.in_(workloads))
+    yield jobs.where(Job.due_at.is_(None)).order_by(Job.id)
+    yield jobs.where(Job.due_at < now + RESERVE).order_by(Job.due_at, Job.id)
+    for priority in sorted(PRIORITY.values(), reverse=True):
+        yield jobs.where(Job.priority == priority).order_by(Job.due_at, Job.id)
 
 
 def _take(session: Session, job: Job, worker: str, lease_seconds: float) -> Claim | None:
@@ -143,9 +153,8 @@ def _begin_requests(
 
 def _cells_left(session: Session, request: DeletionRequest, parent: Version) -> bool:
     """Whether the parent still holds a cell that the request names."""
-    cells = [(instance.pk, task) for instance, task in cells_of(session, request)]
-    gone = forgotten_tasks(session, parent.id, sorted({pk for pk, _ in cells}))
-    return any(task not in gone.get(pk, ()) for pk, task in cells)
+    counts = cell_counts(session, request.id, request.tasks, parent.id)
+    return sum(counts.taught.values()) > sum(counts.forgotten.values())
 
 
 def _complete_forgotten(

@@ -6,14 +6,13 @@ never changes; `receive` then writes what was found in one.
 """
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -23,11 +22,11 @@ from app.noting import pending_of
 from app.problems import Conflict, FieldError, Invalid, Problem
 from app.schemas.deletion_requests import MOST_NAMED as MOST_ROWS
 from app.schemas.deletion_requests import ImportSource, NewImport
-from app.services.cells import CHUNK, forgotten_in
+from app.services.cells import CHUNK, cell_counts
 from app.services.import_rows import BadHeader, Fault, Row, read
 from app.services.intake import dates_of, decide, open_request
-from app.services.resolution import MOST_NAMED, Found, Target, target_of
-from app.tables import DeletionRequest, ForgottenCell, Instance, RequestInstance
+from app.services.resolution import MOST_NAMED, Found, target_of
+from app.tables import DeletionRequest, Instance, RequestInstance
 
 _KEY: Final = "q"
 """Instances' keys lie in a file as 8-byte integers: a million of them need no memory."""
@@ -100,7 +99,8 @@ def receive(
     request.unknown_instances = located.unknown
     session.flush()
     _name(session, request, located.keys)
-    decide(session, request, _counted(session, request, target, located.unknown), actor)
+    counts = cell_counts(session, request.id, target.tasks, target.version.id)
+    decide(session, request, Found(target, *counts, unknown=located.unknown), actor)
     return request
 
 
@@ -159,31 +159,6 @@ def _name(session: Session, request: DeletionRequest, keys: Path) -> None:
             connection.execute(rows.on_conflict_do_nothing())
     # No row passed through the session, which would have noted whose set this is.
     pending_of(session).sets.add((RequestInstance, request.id))
-
-
-def _counted(
-    session: Session, request: DeletionRequest, target: Target, unknown: list[str]
-) -> Found:
-    named = RequestInstance.request_id == request.id
-    groups = session.execute(
-        select(Instance.tasks, func.count())
-        .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
-        .where(named)
-        .group_by(Instance.tasks)
-    )
-    instances, taught = 0, Counter[str]()
-    for tasks, count in groups:
-        instances += count
-        taught.update(dict.fromkeys(set(target.tasks).intersection(tasks), count))
-    cells = forgotten_in(session, target.version.id).where(ForgottenCell.task.in_(target.tasks))
-    gone = cells.subquery()
-    forgotten = session.execute(
-        select(gone.c.task, func.count())
-        .join(RequestInstance, RequestInstance.instance_pk == gone.c.instance_pk)
-        .where(named)
-        .group_by(gone.c.task)
-    )
-    return Found(target, instances, taught, dict(forgotten.all()), unknown)
 
 
 def _bad_rows(faults: list[Fault], count: int) -> Problem:

@@ -4,7 +4,7 @@ SQL is the queue. A request joins the model's queued job for as long as no worke
 otherwise it opens the next one. The outbox row beside a new job is only the doorbell.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
@@ -23,6 +23,10 @@ from app.tables import DeletionRequest, Job, JobRequest, Model, OutboxMessage
 
 PRIORITY = {"low": -1, "normal": 0, "high": 1}
 """A request's priority as its job's; a job takes the highest of its requests."""
+
+RESERVE = timedelta(days=3)
+"""What a job is to have before its first deadline: from then on no window keeps it, and it goes
+before jobs of any priority that are due later."""
 
 
 def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) -> Job | None:
@@ -73,6 +77,8 @@ def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:
     else:
         job.priority = max(job.priority, PRIORITY[request.priority])
         job.due_at = min(job.due_at, request.due_at) if job.due_at else request.due_at
+        if job.attempts == 0:  # else it waits after a failure, not for the window
+            job.not_before = min(job.not_before, _closes(request, job.not_before))
     if session.get(JobRequest, (job.id, request.id)) is None:
         session.add(JobRequest(job_id=job.id, request_id=request.id))
     reason = _estimate(session, job, request)
@@ -127,13 +133,20 @@ def _open_job(session: Session, request: DeletionRequest, actor: str) -> Job:
         state=JobState.QUEUED,
         priority=PRIORITY[request.priority],
         due_at=request.due_at,
-        not_before=now + timedelta(seconds=policy.window_seconds),
+        not_before=max(now, _closes(request, now + timedelta(seconds=policy.window_seconds))),
         method=policy.method,
         seed=int(job_id[-7:], 16),  # the id's end is random, so the seed is, and it is on record
         created_at=now,
     )
     _add(session, job, actor)
     return job
+
+
+def _closes(request: DeletionRequest, at: datetime) -> datetime:
+    """When a window that would close at `at` closes for this request: what is urgent skips it."""
+    if PRIORITY[request.priority] >= PRIORITY["high"]:
+        return request.created_at
+    return min(at, request.due_at - RESERVE)
 
 
 def _add(session: Session, job: Job, actor: str) -> None:
