@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from app import ledger, migrate, version_commands
 from app.auth import KeyHasher, Scope, create_key
 from app.db import Database
+from app.oidc.callers import person_behind
 from app.services import adoption, checkup, signing_keys
 from app.settings import get_settings
 from app.signing import Signer
@@ -88,6 +89,16 @@ def create(
         ledger.append(session, owner.id, "api_key.created", row.id, "command-line", told)
     made = {"id": row.id, "name": row.name, "tenant": owner.id, "scopes": row.scopes, "key": key}
     typer.echo(json.dumps(made) if as_json else key)
+
+
+@keys.command()
+def whose(principal: Annotated[str, typer.Argument(help="oidc:<host>:sub_...")]) -> None:
+    """Print who a caller with a token is, whom records and the ledger name by a pseudonym."""
+    with _database().read() as session:
+        person = person_behind(session, principal)
+    if person is None:
+        raise _failure(f"nobody on record is called {principal!r}: mistyped, or erased")
+    typer.echo(person)
 
 
 @signing_key.command()

@@ -76,6 +76,17 @@ class Postgres:
             check=True,
         )
 
+    def run_as_owner(self, program: str, *arguments: str, given: bytes = b"", **env: str) -> bytes:
+        """What one of PostgreSQL's own programs writes."""
+        command = [self._server.bin_path / program, "--host", self._socket]
+        return subprocess.run(
+            [*command, "--username", "expunge_owner", *arguments],
+            input=given,
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+
     def execute(self, *statements: str) -> None:
         """Run statements as the server's owner, each by itself."""
         with psycopg.connect(

@@ -27,6 +27,7 @@ from app.tables import SubjectKey, Tenant
 
 _SUBJECT = re.compile(r"[ -~]{1,255}")
 _LONGEST_HOST = 50
+_ON_RECORD = "oidc:"
 _log = logging.getLogger(__name__)
 
 
@@ -108,7 +109,16 @@ class OidcCallers:
 
 def on_record(issuer: str, subject: str) -> str:
     """What a person is called in `subject_keys`, and by whoever has them erased."""
-    return f"oidc:{issuer} {subject}"
+    return f"{_ON_RECORD}{issuer} {subject}"
+
+
+def person_behind(session: Session, name: str) -> str | None:
+    """Whom a principal's name stands for, as `on_record` has them; None once that was erased."""
+    people = select(SubjectKey).where(SubjectKey.subject.startswith(_ON_RECORD))
+    for row in session.scalars(people):
+        if name.endswith(f":{pseudonym(row.key, row.subject)}"):
+            return row.subject
+    return None
 
 
 def _name(session: Session, tenant_id: str, issuer: str, subject: str) -> str | None:

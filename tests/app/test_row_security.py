@@ -153,6 +153,29 @@ def test_the_services_role_changes_no_table(two_tenants: Two) -> None:
             session.execute(text(statement))
 
 
+def test_the_owner_dumps_the_rows_of_all_tenants_and_restores_them(
+    postgres: Any, filled: str, two_tenants: Two
+) -> None:
+    database, _, us = two_tenants
+    copy = postgres.create()
+    dump = postgres.run_as_owner(
+        *("pg_dump", "--enable-row-security", "--no-privileges", "--format=custom"),
+        *("--dbname", filled),
+        PGOPTIONS="-c expunge.tenant=*",
+    )
+    postgres.run_as_owner(
+        *("pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--dbname", copy),
+        given=dump,
+    )
+    restored = Database(postgres.url(copy))
+    for table in owned_tables():
+        rows = _seen(database, tenancy.EVERY, table)
+        assert _seen(restored, tenancy.EVERY, table) == rows
+        assert len(_seen(restored, us, table)) == 1
+    restored.dispose()
+    postgres.drop(copy)
+
+
 def test_a_route_that_forgot_its_filter_shows_no_other_tenants_rows(
     postgres_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from app.oidc.callers import person_behind
 from app.oidc.trust import TrustedIssuer
 from app.tables import LedgerEvent, SubjectKey
 from running_service import Service, add_tenant, serve
@@ -59,6 +60,8 @@ def test_the_ledger_knows_a_pseudonym_that_can_be_erased(service: Service, issue
     token = issuer.token(org="default", realm_access=_roles("operator"))
     with service.client(token) as client:
         me = client.get("/v1/whoami").json()
+        with service.database.read() as session:
+            assert person_behind(session, me["principal"]) == f"oidc:{issuer.url} alice"
         made = client.post("/v1/api-keys", json={"name": "portal", "scopes": ["admin"]})
         assert made.status_code == 201, made.text
         on_record = f"oidc:{issuer.url} alice"
@@ -67,6 +70,7 @@ def test_the_ledger_knows_a_pseudonym_that_can_be_erased(service: Service, issue
         assert client.get("/v1/ledger/verify").json()["ok"]
         assert client.get("/v1/whoami").json()["principal"] != me["principal"]
     with service.database.read() as session:
+        assert person_behind(session, me["principal"]) is None
         bodies = session.scalars(select(LedgerEvent.body).order_by(LedgerEvent.seq)).all()
     actors = [json.loads(body)["actor"] for body in bodies]
     assert actors == [me["principal"]] * len(actors)
