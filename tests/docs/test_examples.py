@@ -22,7 +22,12 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 STORIES = {
-    "tutorial": ["tutorial.md", "how-to/verify-a-receipt.md", "reference/client.md"],
+    "tutorial": [
+        "tutorial.md",
+        "how-to/verify-a-receipt.md",
+        "reference/client.md",
+        "how-to/serve-a-model.md",
+    ],
     "your own data": ["how-to/your-own-data.md"],
     "workload": ["how-to/workload.md"],
     "method": ["how-to/write-a-method.md"],
