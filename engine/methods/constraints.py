@@ -31,6 +31,8 @@ class Constraints:
     """[T]: each task's mean held-out loss."""
     multipliers: list[float] = field(default_factory=list)
     """Each task's weight of forgetting."""
+    ceiling: float = calibration.HIGHEST_MULTIPLIER
+    """Of the multipliers: lower while forgetting costs more than repair can mend."""
 
     @classmethod
     def of(cls, problem: Problem, held_out: Tensor) -> "Constraints":
@@ -95,6 +97,11 @@ class Constraints:
         weights = self._weights(indices, losses, self.kept_losses, cells)
         return evaluation.task_mean(-losses * weights.to(losses), cells.to(losses.device))
 
+    def limit(self, factor: float) -> None:
+        """Lower or raise the ceiling by so much, between the bounds of any multiplier."""
+        lowest, highest = calibration.LOWEST_MULTIPLIER, calibration.HIGHEST_MULTIPLIER
+        self.ceiling = min(max(factor * self.ceiling, lowest), highest)
+
     def adapt(self, indices: Tensor, losses: Tensor) -> None:
         """Let each task's multiplier follow the batch's mean shortfall."""
         cells = self.forgotten[indices]
@@ -102,11 +109,12 @@ class Constraints:
         for column in range(cells.shape[1]):
             rows = cells[:, column]
             if bool(rows.any()):
-                self.multipliers[column] = calibration.next_multiplier(
+                following = calibration.next_multiplier(
                     self.multipliers[column],
                     float(shortfall[rows, column].mean()),
                     float(self.scales[column]),
                 )
+                self.multipliers[column] = min(following, self.ceiling)
 
     def _weights(self, indices: Tensor, losses: Tensor, target: Tensor, cells: Tensor) -> Tensor:
         now = losses.detach().cpu()

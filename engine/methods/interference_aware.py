@@ -11,7 +11,6 @@ held-out data choose the weights and say when to stop (`selection`).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,17 +23,16 @@ from engine.methods.constraints import Constraints
 from engine.methods.direction import Direction
 from engine.methods.normalisation import re_estimate
 from engine.methods.relative_momentum import RelativeMomentum
+from engine.methods.repair import Repair
 from engine.methods.rounded_change import round_change
-from engine.methods.selection import Look, Selector
+from engine.methods.selection import Candidate, Look, Selector
 from engine.methods.settings import Settings
 from engine.problem import Outcome, Problem
 from engine.saved_state import Snapshot
 
 _MAX_ROLLBACKS = 6
-_PROBE_BAR = 0.98
-"""Of its quality the retain probe may lose so much before repair gains weight."""
-_REPAIR_RATE = 1.3
-_REPAIR_RANGE = 16.0
+_CEILING_RATE = 1.3
+"""By which the weight of forgetting gives way at a look where repair at its most is not enough."""
 
 
 def unlearn(problem: Problem) -> Outcome:
@@ -62,14 +60,6 @@ def unlearn(problem: Problem) -> Outcome:
     )
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    score: float
-    met: bool
-    weights: Tensor
-    """[D]."""
-
-
 class _Run:
     """One job's state: what changes from step to step."""
 
@@ -84,16 +74,16 @@ class _Run:
         self.steps = max(settings.min_steps, round(settings.steps_per_instance * forgetting))
         self.rate = settings.learning_rate
         self.rollbacks = 0
-        self.repair = settings.repair
+        self.repair = Repair(settings.repair, settings.repair)
         self.round = 0
         self.step = 0
         self.optimizer = RelativeMomentum(self.weights)
         self.parent = self.safe = flatten(self.weights)
         """[D] each: where the job began, and the last weights that a look found sound."""
-        self.best = _Candidate(math.inf, False, self.safe)
+        self.best = Candidate(math.inf, met=False, harmless=False, weights=self.safe)
         """Of the rounds before; at first the parent, which is never good enough: it was asked to
         forget, however much its forgotten cells look like strangers already."""
-        self.chosen: _Candidate | None = None
+        self.chosen: Candidate | None = None
         """Of this round."""
 
     def derived(self) -> dict[str, JsonValue]:
@@ -104,7 +94,7 @@ class _Run:
             "rounds_taken": self.round + 1,
             "rollbacks": self.rollbacks,
             "final_learning_rate": self.rate,
-            "final_repair": self.repair,
+            "final_repair": self.repair.now,
             "multipliers": dict(zip(names, self.constraints.multipliers, strict=True)),
             "held_out_loss": dict(zip(names, self.constraints.scales.tolist(), strict=True)),
             "resumed_at_step": self.problem.saved_state.resumed_at,
@@ -148,14 +138,14 @@ class _Run:
             if group.rank == 0 and saved.is_due(done):
                 saved.save(self._snapshot(done))
         chosen = self.chosen
-        if chosen is not None and (chosen.met or chosen.score < self.best.score):
+        if chosen is not None and (chosen.met or chosen.beats(self.best)):
             self.best = chosen
 
     def _move(self) -> bool:
         """Take one step; False where a loss is not finite."""
         decay = 0.525 + 0.475 * math.cos(math.pi * self.step / self.steps)  # from 1 to a twentieth
         try:
-            self.optimizer.step(-self.direction(self.repair), self.rate * decay)
+            self.optimizer.step(-self.direction(self.repair.now), self.rate * decay)
         except Diverged:
             return False
         return True
@@ -169,14 +159,14 @@ class _Run:
     def _accept(self, look: Look) -> None:
         """Go on from these weights; they are a candidate in the second half of a round."""
         self.safe = flatten(self.weights)
-        # Repair more while the retain probe has lost more than it may, and less again after.
-        factor = _REPAIR_RATE if look.probe_kept < _PROBE_BAR else 1 / _REPAIR_RATE
-        lowest = self.settings.repair
-        self.repair = min(max(self.repair * factor, lowest), _REPAIR_RANGE * lowest)
+        spent = self.repair.adapt(look.probe_kept, look.probe_losses, self.selector.probe_losses)
+        # To do no harm comes before to forget.
+        self.constraints.limit(1 / _CEILING_RATE if spent else _CEILING_RATE)
         self.constraints.aim(look.held_out_losses, look.forgotten_losses)
         late = 2 * self.step >= self.steps
-        if late and (self.chosen is None or look.score < self.chosen.score):
-            self.chosen = _Candidate(look.score, look.met, self.safe)
+        candidate = Candidate.seen(look, self.safe)
+        if late and (self.chosen is None or candidate.beats(self.chosen)):
+            self.chosen = candidate
 
     def _roll_back(self, *, finite: bool) -> None:
         """Back to the last sound weights, with half the step and twice the repair from here on."""
@@ -187,7 +177,7 @@ class _Run:
                 f" {self.rate:.1e}"
             )
         self.rate /= 2
-        self.repair = min(2 * self.repair, _REPAIR_RANGE * self.settings.repair)
+        self.repair.redouble()
         self.direction.forget_rows()
         self._restore(self.safe)
         self.optimizer = RelativeMomentum(self.weights)
@@ -217,13 +207,14 @@ class _Run:
                 "round": self.round,
                 "step": self.step,
                 "rate": self.rate,
-                "repair": self.repair,
+                "repair": [self.repair.weight, self.repair.fade],
                 "rollbacks": self.rollbacks,
                 "multipliers": list(self.constraints.multipliers),
+                "ceiling": self.constraints.ceiling,
                 "optimizer_steps": self.optimizer.steps,
                 "evaluations": self.direction.evaluations,
                 "next_row": self.direction.next_row,
-                "candidates": {name: [c.score, c.met] for name, c in known.items()},
+                "candidates": {name: [c.score, c.met, c.harmless] for name, c in known.items()},
             },
         )
 
@@ -238,12 +229,13 @@ class _Run:
         self._restore(tensors["weights"])
         self.safe = tensors["safe"]
         found = {
-            name: _Candidate(score, met, tensors[name])
-            for name, (score, met) in values["candidates"].items()
+            name: Candidate(score, met, harmless, tensors[name])
+            for name, (score, met, harmless) in values["candidates"].items()
         }
         self.best, self.chosen = found["best"], found.get("chosen")
         self.round, self.step, self.rate = values["round"], values["step"], values["rate"]
-        self.repair, self.rollbacks = values["repair"], values["rollbacks"]
+        self.repair.weight, self.repair.fade = values["repair"]
+        self.rollbacks, self.constraints.ceiling = values["rollbacks"], values["ceiling"]
         self.constraints.multipliers[:] = values["multipliers"]
         self.constraints.scales.copy_(snapshot.tensors["scales"])
         self.optimizer.restore(tensors, values["optimizer_steps"])

@@ -19,6 +19,9 @@ _LOSS_ALLOWED = 0.01
 """Share of a task's quality that the retain probe may lose; an audit allows more."""
 _HELD_OUT_KEPT = 0.97
 """Share of the held-out quality to be kept; the calibrating half cannot measure it more finely."""
+_LEAST_KEPT = 0.97
+"""Of its quality the retain probe must have so much for a candidate to be harmless: an audit allows
+a little less, of all retain data."""
 _INTACT = 0.85
 """Below this share of the retain probe's quality a step was too long."""
 
@@ -34,12 +37,35 @@ class Look:
     """Whether nothing more is to be gained that the calibrating half could tell."""
     probe_kept: float
     """The worst task's share of the parent's quality on the retain probe."""
+    probe_losses: Tensor
+    """[T]: the mean losses on the retain probe; NaN of a task that it lacks."""
     intact: bool
-    """Whether that is enough to go on from here."""
+    """Whether enough is kept to go on from here."""
     held_out_losses: Tensor
     """[M, T], of the calibrating half."""
     forgotten_losses: Tensor
     """[N, T], NaN outside the cells forgotten now or earlier."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Weights that a look was taken at, and what it said of them."""
+
+    score: float
+    met: bool
+    harmless: bool
+    """Whether the retain probe kept so much that an audit would not fail them for the damage."""
+    weights: Tensor
+    """[D]."""
+
+    @classmethod
+    def seen(cls, look: Look, weights: Tensor) -> "Candidate":
+        """The weights [D] at which the look was taken."""
+        return cls(look.score, look.met, look.probe_kept >= _LEAST_KEPT, weights)
+
+    def beats(self, other: "Candidate") -> bool:
+        """Whether it is to be kept instead: harmless before harmful, then the lower score."""
+        return (not self.harmless, self.score) < (not other.harmless, other.score)
 
 
 class Selector:
@@ -54,12 +80,12 @@ class Selector:
         probe[rows[order]] = problem.retain[rows[order]]
         self._cells = [problem.forget, problem.retain & problem.forget.any(1, keepdim=True), probe]
         self._forgotten = problem.forget | problem.earlier
-        self.held_out_losses, _, self._parent = self._measure()
+        self.held_out_losses, _, self.probe_losses, self._parent = self._measure()
 
     def look(self) -> Look:
         """Measure the problem's model as it is now."""
         problem = self._problem
-        held_out, losses, (forget, own, probe, validation) = self._measure()
+        held_out, losses, probe_losses, (forget, own, probe, validation) = self._measure()
         forget_0, own_0, probe_0, validation_0 = self._parent
         scores, excess, worst, worst_probe = [], 0.0, 1.0, 1.0
         for column, task in enumerate(problem.workload.tasks.values()):
@@ -85,23 +111,27 @@ class Selector:
             score=score,
             met=excess == 0 and worst_probe >= 1 - _LOSS_ALLOWED,
             probe_kept=worst_probe,
+            probe_losses=probe_losses,
             intact=worst_probe >= _INTACT,
             held_out_losses=held_out,
             forgotten_losses=losses,
         )
 
-    def _measure(self) -> tuple[Tensor, Tensor, list[list[float | None]]]:
-        """Losses of the held-out and of the forgotten, and each set of cells' metrics."""
+    def _measure(self) -> tuple[Tensor, Tensor, Tensor, list[list[float | None]]]:
+        """Losses of the held-out and of the forgotten, the probe's means, and all sets' metrics."""
         problem = self._problem
         workload, model, device = problem.workload, problem.model, problem.device
+        probe = self._cells[-1]
         losses, on_train = evaluation.losses_and_metrics(
-            workload, model, problem.train, self._forgotten, self._cells, device
+            workload, model, problem.train, self._forgotten | probe, self._cells, device
         )
         everything = problem.calibration.supervision
         held_out, on_held_out = evaluation.losses_and_metrics(
             workload, model, problem.calibration, everything, [everything], device
         )
-        return held_out, losses, [*on_train, *on_held_out]
+        forgotten = torch.where(self._forgotten, losses, math.nan)
+        probe_losses = torch.where(probe, losses, math.nan).nanmean(0)
+        return held_out, forgotten, probe_losses, [*on_train, *on_held_out]
 
 
 def _auc_excess(losses: Tensor, held_out: Tensor, cells: Tensor, column: int) -> float:

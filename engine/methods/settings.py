@@ -22,7 +22,8 @@ class Settings(MethodSettings):
     forget_batch: int = Field(20, ge=1)
     retain_batch: int = Field(32, ge=1)
     repair: float = Field(2.0, ge=0)
-    """Least weight of the retain gradient in every step; it rises while too much is lost."""
+    """Weight of the retain gradient; it rises while too much is lost, and fades while the retain
+    data gain by it."""
     self_retain: float = Field(2.0, ge=0)
     """Weight of keeping the forgotten instances' other tasks where they were."""
     mask_share: float = Field(1.0, gt=0, le=1)
