@@ -161,8 +161,12 @@ def _clear_staging(spec: JobSpec) -> None:
 
 
 def _identity(spec: JobSpec) -> str:
-    """Of all that determines the new weights, as hex sha256; where files lie is no part of it."""
+    """Of all that determines the new weights, as hex sha256; where files lie is no part of it.
+
+    What another release left is not gone on from: its state may lack what this one needs.
+    """
     content = spec.model_dump(mode="json", include=_DETERMINES)
+    content["release"] = importlib.metadata.version("expunge")
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for path in (spec.parent_weights, spec.manifest):
         with path.open("rb") as file:
