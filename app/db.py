@@ -5,7 +5,9 @@ its turn at once: a read that later turns into a write would fail with SQLITE_BU
 long it waited. On PostgreSQL each transaction begins by saying whose rows it may touch.
 """
 
-from datetime import UTC, datetime
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,19 @@ from sqlalchemy import (
     Engine,
     create_engine,
     event,
-    func,
-    select,
-    text,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from app import tenancy
 
 _BEGIN = "expunge_begin"
+_CLOCK = "expunge_clock"
+_TURN = "expunge_turn"
+_LONGEST_TURN = 30
+"""Seconds that a writer waits for the others of its process, or SQLite for those of others."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -74,13 +78,16 @@ class Database:
 
 
 def database_now(session: Session) -> datetime:
-    """The database's clock, so that leases do not depend on two hosts agreeing on the time."""
+    """The database's clock, so that leases do not depend on two hosts agreeing on the time.
+
+    PostgreSQL tells it when a transaction begins; what passes from then on is measured here.
+    SQLite has no clock but this machine's.
+    """
     if session.get_bind().dialect.name == "sqlite":
-        stamp = session.scalar(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')"))
-        return datetime.fromisoformat(str(stamp)).replace(tzinfo=UTC)
-    now = session.scalar(select(func.clock_timestamp()))
-    assert isinstance(now, datetime)
-    return now.astimezone(UTC)
+        return datetime.now(UTC)
+    told, at = session.connection().info[_CLOCK]
+    assert isinstance(told, datetime)
+    return told + timedelta(seconds=time.monotonic() - at)
 
 
 def _make_engine(url: str) -> Engine:
@@ -93,13 +100,17 @@ def _make_engine(url: str) -> Engine:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    turns = _Turns()
+    event.listen(engine, "begin", turns.begin)
+    event.listen(engine, "checkin", turns.end)
     return engine
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    tell = "SELECT set_config('expunge.tenant', %s, true)"  # until the transaction ends
-    connection.exec_driver_sql(tell, (tenancy.current(),))
+    # The tenant until the transaction ends; and the time, as both cost one way there and back.
+    tell = "SELECT set_config('expunge.tenant', %s, true), clock_timestamp()"
+    _, now = connection.exec_driver_sql(tell, (tenancy.current(),)).one()
+    connection.info[_CLOCK] = now.astimezone(UTC), time.monotonic()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -115,5 +126,24 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(str(connection.get_execution_options().get(_BEGIN, "BEGIN")))
+class _Turns:
+    """Lets the threads of a process write one after the other.
+
+    SQLite itself has a writer that must wait look again after ever longer sleeps.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction; one that will write waits for its turn."""
+        statement = str(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+        if statement != "BEGIN" and not connection.info.get(_TURN):
+            # Whoever waited for too long is refused by SQLite, with its own error.
+            connection.info[_TURN] = self._lock.acquire(timeout=_LONGEST_TURN)
+        connection.exec_driver_sql(statement)
+
+    def end(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        """Let the next one write, once a connection is given back."""
+        if record.info.pop(_TURN, False):
+            self._lock.release()

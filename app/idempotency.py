@@ -6,6 +6,7 @@ back and are not kept: trying the same again later is what they ask for.
 """
 
 import hashlib
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,11 @@ class RunningKeys:
     def __init__(self) -> None:
         self._keys: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        self._kept = itertools.count()
+
+    def sweep_is_due(self) -> bool:
+        """Whether whoever keeps an answer is to forget old ones: the first, and each 50th."""
+        return next(self._kept) % (_SWEEP // 2) == 0
 
     @contextmanager
     def hold(self, caller: str, key: str) -> Iterator[None]:
@@ -105,6 +111,9 @@ class Operation:
         row = session.get(IdempotencyKey, (self._caller, self._key))
         if row is None or row.expires_at <= database_now(session):
             return None
+        return self._again(row)
+
+    def _again(self, row: IdempotencyKey) -> Response:
         if row.fingerprint != self._fingerprint:
             raise Invalid(
                 "header:idempotency-key",
@@ -125,18 +134,20 @@ class Operation:
             name = func.hashtextextended(f"{self._caller}\n{key}", 0)
             if not session.scalar(select(func.pg_try_advisory_xact_lock(name))):
                 raise _still_running(key)
-        first = self.replay(session)
-        if first is not None:
-            return first
+        row = session.get(IdempotencyKey, (self._caller, key))
+        if row is not None:
+            if row.expires_at > database_now(session):
+                return self._again(row)
+            session.delete(row)
+            session.flush()
         response = work(session)
         self._keep(session, key, remembered(response))
         return response
 
     def _keep(self, session: Session, key: str, response: Response) -> None:
         now = database_now(session)
-        _sweep(session, now)
-        mine = IdempotencyKey.caller == self._caller, IdempotencyKey.key == key
-        session.execute(delete(IdempotencyKey).where(*mine))  # there is one only if it has expired
+        if self._running.sweep_is_due():
+            _sweep(session, now)
         session.add(
             IdempotencyKey(
                 caller=self._caller,

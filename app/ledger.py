@@ -42,12 +42,17 @@ def append(
 
     The head row stays locked until that transaction ends, so call this after the slow work.
     """
-    pending = pending_of(session)
-    if tenant_id not in pending.locked:
-        _locked_head(session, tenant_id)
-        pending.locked.add(tenant_id)
+    lock(session, tenant_id)
     told = Told(tenant_id, kind, entity_id, actor, dict(payload or {}))
-    pending.told.append(told)
+    pending_of(session).told.append(told)
+
+
+def lock(session: Session, tenant_id: str) -> LedgerHead:
+    """Take the tenant's turn to write, until the transaction or its savepoint ends."""
+    heads = pending_of(session).heads
+    if tenant_id not in heads:
+        heads[tenant_id] = _locked_head(session, tenant_id)
+    return heads[tenant_id]
 
 
 def link(prev_hash: str, body: str) -> str:
@@ -110,7 +115,8 @@ def write(session: Session) -> None:
             tenant_id = changed.tenant_id
         else:
             # A new row of a savepoint that was rolled back is in the session no more.
-            tenant_id = tenant_of(session, changed.row) if changed.row in session else None
+            known = changed.row in session
+            tenant_id = changed.tenant_id or tenant_of(session, changed.row) if known else None
         if tenant_id is not None:
             rows[tenant_id].append(changed)
     sets: dict[str, list[tuple[type[Base], str]]] = defaultdict(list)
@@ -119,7 +125,7 @@ def write(session: Session) -> None:
         if tenant_id is not None:
             sets[tenant_id].append((table, owner))
     for tenant_id in sorted({*told, *rows, *sets}):
-        head = _locked_head(session, tenant_id)
+        head = pending.heads.get(tenant_id) or _locked_head(session, tenant_id)
         sealed = _sealed(session, head, rows[tenant_id], sets[tenant_id])
         untold = Told(tenant_id, UNTOLD, tenant_id, "service", {})
         _extend(session, head, told[tenant_id] or [untold], sealed)
@@ -128,7 +134,7 @@ def write(session: Session) -> None:
 
 def seal_rows(session: Session, tenant_id: str, seals: Mapping[str, Seal], actor: str) -> None:
     """Seal rows that no transaction has sealed, in an event of their own, `rows.adopted`."""
-    head = _locked_head(session, tenant_id)
+    head = lock(session, tenant_id)
     told = Told(tenant_id, "rows.adopted", tenant_id, actor, {"rows": len(seals)})
     _extend(session, head, [told], dict(seals))
 

@@ -12,7 +12,7 @@ from sqlalchemy import event, inspect
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from app.coverage import ROWS, SETS, columns_of, key_of, tenant_of
-from app.tables import Base
+from app.tables import Base, LedgerHead
 
 _INFO = "ledger"
 
@@ -35,7 +35,7 @@ class Changed:
     row: Base
     columns: set[str]
     tenant_id: str | None = None
-    """Of a deleted row; that of a living one is looked up when the transaction commits."""
+    """Of a deleted row, and of one whose owner was at hand; else looked up at the commit."""
     deleted: bool = False
 
 
@@ -46,8 +46,8 @@ class Pending:
     told: list[Told] = field(default_factory=list)
     rows: dict[tuple[type[Base], str], Changed] = field(default_factory=dict)
     sets: set[tuple[type[Base], str]] = field(default_factory=set)
-    locked: set[str] = field(default_factory=set)
-    """Tenants whose ledger this transaction holds already."""
+    heads: dict[str, LedgerHead] = field(default_factory=dict)
+    """The heads that this transaction has locked, by tenant."""
     marks: dict[SessionTransaction, int] = field(default_factory=dict)
     """How much was told when each savepoint was set."""
 
@@ -74,7 +74,9 @@ def _note_rows(session: Session, *_: object) -> None:
             owner = SETS[type(row)]
             pending_of(session).sets.add((type(row), getattr(row, owner.column.key)))
         elif type(row) in ROWS:
-            _changed(session, row).columns.update(columns_of(type(row)))
+            changed = _changed(session, row)
+            changed.columns.update(columns_of(type(row)))
+            changed.tenant_id = _tenant_at_hand(session, row)
     for row in session.dirty:
         if type(row) in ROWS:
             attributes = inspect(row).attrs
@@ -110,7 +112,7 @@ def _mark_savepoint(session: Session, transaction: SessionTransaction) -> None:
 def _untell(session: Session, transaction: SessionTransaction) -> None:
     """What was told since a savepoint is untold with it."""
     pending = pending_of(session)
-    pending.locked.clear()  # a lock that was taken since the savepoint is released with it
+    pending.heads.clear()  # a lock that was taken since the savepoint is released with it
     if transaction in pending.marks:
         del pending.told[pending.marks[transaction] :]
 
@@ -119,6 +121,16 @@ def _untell(session: Session, transaction: SessionTransaction) -> None:
 def _forget(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
         session.info.pop(_INFO, None)
+
+
+def _tenant_at_hand(session: Session, row: Base) -> str | None:
+    """Whose row it is, where that needs no query."""
+    owner = ROWS[type(row)]
+    if owner is None:
+        return None
+    key = session.identity_key(owner.table, getattr(row, owner.column.key))
+    found = session.identity_map.get(key)
+    return str(found.tenant_id) if found is not None else None
 
 
 def _changed(session: Session, row: Base) -> Changed:

@@ -4,11 +4,12 @@ A digest is keyed with the tenant's own key: it tells nothing to who lacks the k
 cannot be guessed from it. Values are brought into one form that both databases give back alike.
 """
 
-import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from sqlalchemy import select
@@ -17,10 +18,11 @@ from sqlalchemy.orm import Session
 from app.coverage import MEMBERS, NAMES_SUBJECTS, SETS, UNKNOWN_SUBJECT
 from app.pseudonyms import Pseudonyms
 from app.tables import Base, Instance
-from expunge.canonical import canonical_json
+from expunge.canonical import canonical_json, canonical_text
 
 _CHUNK = 2000
 _BYTES = 12
+_FOR_URLS = bytes.maketrans(b"+/", b"-_")
 
 Seal = dict[str, str]
 """Digests by column."""
@@ -33,8 +35,9 @@ def fingerprint(seal_key: bytes) -> str:
 
 def digest(seal_key: bytes, row: str, column: str, value: Any) -> str:
     """The first 12 bytes of an HMAC-SHA256, in base64url; `row` is `table/key`."""
-    content = canonical_json([row, column, plain(value)])
-    return _short(hmac.digest(seal_key, content, "sha256"))
+    # The canonical JSON of [row, column, value], put together: it is made millions of times.
+    content = f"[{_quoted(row)},{_quoted(column)},{_canonical(value)}]"
+    return _short(hmac.digest(seal_key, content.encode(), "sha256"))
 
 
 def seal_of(
@@ -102,6 +105,15 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot be sealed")
 
 
+def _canonical(value: Any) -> str:
+    """The canonical JSON of a column's value; the frequent kinds without an encoder."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return _quoted(value)
+    return canonical_text(plain(value))
+
+
 def _renamed(column: str, values: Any, pseudonyms: Pseudonyms) -> Any:
     """The column's list with pseudonyms in the place of the subjects in it."""
     if not isinstance(values, list):
@@ -124,4 +136,5 @@ def _members(
 
 
 def _short(mac: bytes) -> str:
-    return base64.urlsafe_b64encode(mac[:_BYTES]).decode()
+    text = binascii.b2a_base64(mac[:_BYTES], newline=False)
+    return text.translate(_FOR_URLS).decode()

@@ -10,7 +10,10 @@ from typing import Any
 
 def canonical_json(value: Any) -> bytes:
     """The canonical bytes of `value`; raises ValueError for NaN and infinities."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode()
+    return canonical_text(value).encode()
+
+
+canonical_text = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+"""The same as text."""

@@ -12,10 +12,11 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
+from app import ledger
 from app.db import database_now
 from app.services.transitions import move_job, move_request
 from app.states import ACTIVE_JOB, JobState, RequestState
-from app.tables import Attempt, DeletionRequest, Job, JobRequest, LedgerHead, OutboxMessage
+from app.tables import Attempt, DeletionRequest, Job, JobRequest, OutboxMessage
 
 IN_WORK = (RequestState.IN_PROGRESS, RequestState.VERIFYING)
 
@@ -53,7 +54,7 @@ def actor(worker: str) -> str:
 
 def lock_ledger(session: Session, tenant_id: str) -> None:
     """Take the tenant's turn to write, until the transaction ends."""
-    session.scalar(select(LedgerHead).where(LedgerHead.tenant_id == tenant_id).with_for_update())
+    ledger.lock(session, tenant_id)
 
 
 def enter(session: Session, claim: Claim) -> Job:

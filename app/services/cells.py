@@ -59,9 +59,24 @@ def _lineage() -> Select[Version]:
 _LINEAGE = _lineage()
 
 
+def line_of(session: Session, version_id: str) -> list[str]:
+    """The ids of the version and its ancestors, root first; read once, as they never change."""
+    known = _lines.get(version_id)
+    if known is None:
+        known = [version.id for version in lineage(session, version_id)]
+        if len(_lines) >= _MOST_LINES:
+            _lines.clear()
+        _lines[version_id] = known
+    return known
+
+
+_lines: dict[str, list[str]] = {}
+_MOST_LINES = 10_000
+
+
 def forgotten_in(session: Session, version_id: str) -> Select[int, str]:
     """Distinct (instance_pk, task) that the version or one of its ancestors forgot."""
-    ids = [version.id for version in lineage(session, version_id)]
+    ids = line_of(session, version_id)
     return (
         select(ForgottenCell.instance_pk, ForgottenCell.task)
         .where(ForgottenCell.version_id.in_(ids))
@@ -73,8 +88,10 @@ def forgotten_tasks(
     session: Session, version_id: str, instance_pks: Sequence[int]
 ) -> dict[int, set[str]]:
     """For each of these instances, the tasks for which the version has forgotten it."""
-    cells = forgotten_in(session, version_id)
     found: dict[int, set[str]] = defaultdict(set)
+    if len(line_of(session, version_id)) == 1:
+        return found  # a root was registered, not made: it has forgotten nothing
+    cells = forgotten_in(session, version_id)
     for start in range(0, len(instance_pks), CHUNK):
         some = instance_pks[start : start + CHUNK]
         for pk, task in session.execute(cells.where(ForgottenCell.instance_pk.in_(some))):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.services.cells import CHUNK, lineage
+from app.services.cells import CHUNK, line_of
 from app.services.resolution import Resolution, manifest_size
 from app.states import RequestState
 from app.tables import DeletionRequest, ForgottenCell, Job, JobRequest, RequestInstance, Version
@@ -72,7 +72,7 @@ class _Gone:
         self._session = session
         self._instances = max(1, manifest_size(session, version.root_id).instances)
         # A version without a parent has forgotten nothing.
-        self._line = [one.id for one in lineage(session, version.id)] if version.parent_id else []
+        self._line = line_of(session, version.id) if version.parent_id else []
         self._rows = (
             select(ForgottenCell.instance_pk, DeletionRequest.scope)
             .join(DeletionRequest, DeletionRequest.id == ForgottenCell.request_id)

@@ -162,9 +162,11 @@ def emptied_tasks(
 
     `fresh` counts, by task, the instances that are now to be forgotten for it.
     """
-    cells = forgotten_in(session, version.id).where(ForgottenCell.task.in_(tasks)).subquery()
-    counts = select(cells.c.task, func.count()).group_by(cells.c.task)
-    gone: dict[str, int] = dict(session.execute(counts).all())
+    gone: dict[str, int] = {}
+    if version.parent_id is not None:  # a root has forgotten nothing
+        cells = forgotten_in(session, version.id).where(ForgottenCell.task.in_(tasks)).subquery()
+        counts = select(cells.c.task, func.count()).group_by(cells.c.task)
+        gone = dict(session.execute(counts).all())
     size = manifest_size(session, version.root_id)
     return [
         task

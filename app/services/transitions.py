@@ -84,5 +84,6 @@ def _move(
     if to not in machine[now]:
         raise IllegalTransition(f"{row.__tablename__.rstrip('s')} {row.id}", now, to)
     row.state = to
-    session.flush()
+    if isinstance(row, Job):
+        session.flush()  # the index that lets a model have one active job speaks here
     return {"from": now, **({"reason": reason} if reason else {}), **(payload or {})}
