@@ -134,6 +134,12 @@ class Version(Base):
     __table_args__ = (
         UniqueConstraint("model_id", "number"),
         Index("ix_versions_state_model_id_retired_at", "state", "model_id", "retired_at"),
+        Index(
+            "ix_versions_roots",
+            "tenant_id",
+            sqlite_where=text("parent_id IS NULL"),
+            postgresql_where=text("parent_id IS NULL"),
+        ),
     )
 
 
@@ -219,7 +225,11 @@ class DeletionRequest(Base):
     __table_args__ = (
         Index("ix_deletion_requests_tenant_id_id", "tenant_id", "id"),
         Index("ix_deletion_requests_model_id_state", "model_id", "state"),
-        Index("ix_deletion_requests_tenant_id_external_id", "tenant_id", "external_id"),
+        # Each list is walked in its own order: what is filtered by first, then the newest.
+        Index("ix_deletion_requests_tenant_id_external_id_id", "tenant_id", "external_id", "id"),
+        Index("ix_deletion_requests_tenant_id_state_id", "tenant_id", "state", "id"),
+        Index("ix_deletion_requests_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
+        Index("ix_deletion_requests_tenant_id_due_at", "tenant_id", "due_at"),
     )
 
     @property
@@ -325,6 +335,8 @@ class Job(Base):
         Index("ix_jobs_state_priority_due_at", "state", "priority", "due_at"),
         Index("ix_jobs_state_due_at", "state", "due_at"),
         Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
+        Index("ix_jobs_tenant_id_state_id", "tenant_id", "state", "id"),
+        Index("ix_jobs_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
         Index("ix_jobs_model_id_state", "model_id", "state"),
     )
 

@@ -27,6 +27,7 @@ from app.tables import (
     Model,
     Receipt,
     RequestInstance,
+    Version,
 )
 from engine.spec import AuditReport, CellAudit
 
@@ -60,16 +61,17 @@ def list_requests(
     if model is not None:
         rows = rows.where(DeletionRequest.model_id == find_model(session, tenant_id, model).id)
     if subject is not None:
-        rows = rows.where(
+        # Through the index on (root, subject): from the subject to its requests, not from each
+        # request to its subjects.
+        roots = select(Version.id).where(
+            Version.tenant_id == tenant_id, Version.parent_id.is_(None)
+        )
+        theirs = (
             select(RequestInstance.request_id)
             .join(Instance, Instance.pk == RequestInstance.instance_pk)
-            .where(
-                RequestInstance.request_id == DeletionRequest.id,
-                Instance.root_id == DeletionRequest.root_id,
-                Instance.subject == subject,
-            )
-            .exists()
+            .where(Instance.root_id.in_(roots), Instance.subject == subject)
         )
+        rows = rows.where(DeletionRequest.id.in_(theirs))
     if external_id is not None:
         rows = rows.where(DeletionRequest.external_id == external_id)
     if due_before is not None:
@@ -157,6 +159,8 @@ def _approvals(session: Session, request_ids: Sequence[str]) -> dict[str, list[G
 
 
 def _audits(session: Session, version_ids: set[str]) -> dict[str | None, tuple[CellAudit, ...]]:
+    if not version_ids:
+        return {}
     rows = session.execute(
         select(Audit.version_id, Audit.report).where(Audit.version_id.in_(version_ids))
     )

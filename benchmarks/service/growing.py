@@ -1,0 +1,215 @@
+"""Lists and claims while the tables grow from a thousand rows to a million.
+
+What is timed is the service's own reading, from the query to the finished page, in this process:
+the way over HTTP would cost the same at any size and hide what grows.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session, class_mapper
+
+from app.db import Database, database_now
+from app.schemas.deletion_requests import NewDeletionRequest
+from app.services import claiming, events, intake, job_views, request_views
+from app.states import JobState, RequestState
+from app.tables import (
+    DEFAULT_TENANT,
+    Base,
+    DeletionRequest,
+    Job,
+    JobRequest,
+    LedgerEvent,
+    RequestInstance,
+)
+from benchmarks.service.databases import Databases
+from benchmarks.service.installation import MODEL, Installation, install
+from benchmarks.service.rows import Row
+
+SMALL = 1000
+LARGE = 1_000_000
+TARGET = 1.5
+MODELS = 100
+INSTANCES = 100
+_PAGE = 51
+_RARE = 20
+"""Requests of each rare kind: failed ones, and those of one subject."""
+
+
+def measure(databases: Databases, folder: Path, *, large: int, repeats: int) -> Iterator[Row]:
+    """Each question asked of a small and a large database, in turns."""
+    small = _filled(databases, folder / "small", SMALL)
+    big = _filled(databases, folder / "large", large)
+    for name, ask in _QUESTIONS.items():
+        times: dict[Database, list[float]] = {small: [], big: []}
+        for turn in range(repeats + 2):
+            for database, found in times.items():
+                seconds = _timed(database, ask)
+                if turn > 1:  # the first ones fill caches
+                    found.append(seconds)
+        # Of many repetitions the quickest: what else the machine does only adds to a time.
+        ours, reference = (1000 * min(times[one]) for one in (big, small))
+        yield Row(
+            name=f"{name}, {databases.kind}",
+            ours=ours,
+            reference=reference,
+            ratio=ours / reference,
+            target=TARGET,
+            unit="ms",
+            section="rows",
+            note=f"{large} rows against {SMALL}",
+        )
+    small.dispose()
+    big.dispose()
+
+
+def _timed(database: Database, ask: Callable[[Session], object]) -> float:
+    with database.write() as session:
+        session.connection()
+        begun = time.perf_counter()
+        ask(session)
+        seconds = time.perf_counter() - begun
+        session.rollback()
+    return seconds
+
+
+def _requests(**filters: object) -> Callable[[Session], object]:
+    def ask(session: Session) -> object:
+        rows = request_views.list_requests(
+            session,
+            DEFAULT_TENANT,
+            limit=_PAGE,
+            **filters,  # type: ignore[arg-type]
+        )
+        return request_views.views(session, rows)
+
+    return ask
+
+
+def _overdue(session: Session) -> object:
+    return _requests(due_before=database_now(session))(session)
+
+
+def _deep(session: Session) -> object:
+    copies = select(DeletionRequest.id).where(DeletionRequest.id < "req_0001")
+    last = session.scalars(copies.order_by(DeletionRequest.id.desc())).first()
+    assert last is not None
+    middle = f"req_{int(last.removeprefix('req_')) // 2:032d}"
+    return _requests(before_id=middle)(session)
+
+
+def _jobs(**filters: object) -> Callable[[Session], object]:
+    def ask(session: Session) -> object:
+        rows = job_views.list_jobs(
+            session,
+            DEFAULT_TENANT,
+            limit=_PAGE,
+            **filters,  # type: ignore[arg-type]
+        )
+        return job_views.views(session, rows)
+
+    return ask
+
+
+def _events(session: Session) -> object:
+    rows = events.list_events(session, DEFAULT_TENANT, after=SMALL // 2, limit=_PAGE)
+    return [events.view(row) for row in rows]
+
+
+def _claim(session: Session) -> object:
+    claim = claiming.claim(session, "worker-1", 60, workloads=["digits"])
+    assert claim is not None
+    return claim
+
+
+_QUESTIONS: Mapping[str, Callable[[Session], object]] = {
+    "list of requests": _requests(),
+    "list of requests, a page in the middle": _deep,
+    "list of requests, by a rare state": _requests(state=RequestState.FAILED),
+    "list of requests, by a frequent state": _requests(state=RequestState.QUEUED),
+    "list of requests, by model": _requests(model=f"{MODEL}-7"),
+    "list of requests, by subject": _requests(subject="s-rare"),
+    "list of requests, by external id": _requests(external_id="TICKET-500"),
+    "list of requests, overdue": _overdue,
+    "list of jobs": _jobs(),
+    "list of jobs, by a rare state": _jobs(state=JobState.FAILED),
+    "list of jobs, by model": _jobs(model=f"{MODEL}-7"),
+    "list of events": _events,
+    "claim": _claim,
+}
+
+
+def _filled(databases: Databases, folder: Path, count: int) -> Database:
+    """A database with so many requests, each with a queued job and an event of its own.
+
+    They belong to many models; rows are copies of what one request wrote, but for their ids.
+    """
+    url = databases.create()
+    where = install(folder, url, instances=INSTANCES, models=MODELS)
+    database = Database(url)
+    with database.write() as session, session.begin():
+        body = NewDeletionRequest(model=MODEL, instances=["i-0"], external_id="TICKET-0")
+        intake.receive(session, DEFAULT_TENANT, body, "benchmark")
+        session.flush()
+        _copy(session, where, count)
+    if database.engine.dialect.name == "postgresql":  # as its autovacuum does
+        engine = database.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("ANALYZE"))
+    return database
+
+
+def _copy(session: Session, where: Installation, count: int) -> None:
+    """Rows whose ids end in the numbers from 1; the first ones are those that are rare."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    padded = "printf('%032d', n)" if sqlite else "lpad(n::text, 32, '0')"
+    picks = "CREATE TEMPORARY TABLE picks (k INTEGER PRIMARY KEY, model TEXT, root TEXT)"
+    session.execute(text(picks))
+    session.execute(
+        text("INSERT INTO picks VALUES (:k, :model, :root)"),
+        [
+            {"k": k, "model": model, "root": root}
+            for k, (model, root) in enumerate(zip(where.model_ids, where.version_ids, strict=True))
+        ],
+    )
+    later = "datetime(due_at, n || ' seconds')" if sqlite else "due_at + n * interval '1 second'"
+    past = f"n BETWEEN {_RARE + 1} AND {2 * _RARE}"
+    due = f"CASE WHEN {past} THEN '2020-01-01 00:00:00' ELSE {later} END"
+    state = f"CASE WHEN n <= {_RARE} THEN 'failed' ELSE 'queued' END"
+    # The first instance of the first model is named by a few of the oldest requests only.
+    instance = (
+        f"CASE WHEN n % {MODELS} = 0 AND n <= {_RARE // 2 * MODELS} THEN 1"
+        f" ELSE n % {MODELS} * {INSTANCES} + 2 + n / {MODELS} % {INSTANCES - 1} END"
+    )
+    session.execute(text("UPDATE instances SET subject = 's-rare' WHERE pk = 1"))
+    copies: list[tuple[type[Base], dict[str, str]]] = [
+        (
+            DeletionRequest,
+            {
+                "id": f"'req_' || {padded}",
+                "model_id": "model",
+                "root_id": "root",
+                "state": state,
+                "external_id": "'TICKET-' || n",
+                "due_at": due,
+            },
+        ),
+        (RequestInstance, {"request_id": f"'req_' || {padded}", "instance_pk": instance}),
+        (Job, {"id": f"'job_' || {padded}", "model_id": "model", "state": state, "due_at": due}),
+        (JobRequest, {"job_id": f"'job_' || {padded}", "request_id": f"'req_' || {padded}"}),
+        (LedgerEvent, {"seq": "1000 + n"}),
+    ]
+    for table, changed in copies:
+        columns = [column.name for column in class_mapper(table).columns]
+        values = ", ".join(changed.get(column, column) for column in columns)
+        session.execute(
+            text(
+                f"INSERT INTO {table.__tablename__} ({', '.join(columns)})"
+                " WITH RECURSIVE counted(n) AS"
+                f" (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count})"
+                f" SELECT {values} FROM counted JOIN picks ON k = n % {MODELS},"
+                f" (SELECT * FROM {table.__tablename__} LIMIT 1) AS one"
+            )
+        )

@@ -1,0 +1,89 @@
+"""How quickly deletion requests are taken, against a bare INSERT behind the same framework."""
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.service import bare
+from benchmarks.service.databases import Databases
+from benchmarks.service.installation import MODEL, Installation, install
+from benchmarks.service.load import Load, post
+from benchmarks.service.processes import OURS, free_port, serving, uvicorn
+from benchmarks.service.rows import Row
+
+PATH = "/v1/deletion-requests"
+CALLERS = (1, 8)
+SHARE = 0.6
+INSTANCES = 10_000
+MODELS = 10
+
+
+def measure(databases: Databases, folder: Path, *, turns: int, seconds: float) -> Iterator[Row]:
+    """One process of each, in turns: one caller, then several at once."""
+    ours = install(folder / "ours", databases.create(), instances=INSTANCES, models=MODELS)
+    other = install(folder / "bare", databases.create(), instances=1)
+    port, bare_port = free_port(), free_port()
+    with (
+        serving(uvicorn(OURS, port), port, ours.environment),
+        serving(uvicorn(bare.FACTORY, bare_port), bare_port, other.environment),
+    ):
+        bodies = _Bodies()
+        for callers in CALLERS:
+            mine, its, ratios = Load(), Load(), list[float]()
+            for turn in range(turns + 1):
+                a = post(port, PATH, bodies, ours.headers, callers, seconds)
+                b = post(bare_port, PATH, bodies, {}, callers, seconds)
+                if turn:  # the first one warms up
+                    mine.add(a)
+                    its.add(b)
+                    ratios.append(a.throughput / b.throughput)
+            yield from _rows(databases.kind, callers, mine, its, statistics.median(ratios), ours)
+
+
+class _Bodies:
+    """Requests that differ: another instance of the next model each time, with a key."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def __call__(self) -> tuple[bytes, Mapping[str, str]]:
+        number = next(self._numbers)
+        model, instance = number % MODELS, number // MODELS % INSTANCES
+        content = {
+            "model": MODEL if model == 0 else f"{MODEL}-{model + 1}",
+            "instances": [f"i-{instance}"],
+            "reason": "gdpr_art_17_1_b",
+            "external_id": f"TICKET-{number}",
+        }
+        return json.dumps(content).encode(), {"Idempotency-Key": f"benchmark-{number}"}
+
+
+def _rows(
+    kind: str, callers: int, ours: Load, its: Load, ratio: float, where: Installation
+) -> Iterator[Row]:
+    who = "1 caller" if callers == 1 else f"{callers} callers"
+    yield Row(
+        name=f"POST throughput, {who}, {kind}",
+        ours=ours.throughput,
+        reference=its.throughput,
+        ratio=ratio,
+        target=SHARE,
+        sense="at least",
+        unit="requests/s",
+        section="post",
+        note=f"{len(ours.latencies)} and {len(its.latencies)} requests;"
+        f" {len(where.model_ids)} models",
+    )
+    for told, share in (("p50", 0.5), ("p99", 0.99)):
+        mine, reference = 1000 * ours.quantile(share), 1000 * its.quantile(share)
+        yield Row(
+            name=f"POST {told}, {who}, {kind}",
+            ours=mine,
+            reference=reference,
+            ratio=mine / reference,
+            target=1 / SHARE,
+            unit="ms",
+            section="post",
+        )

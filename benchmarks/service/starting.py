@@ -1,0 +1,69 @@
+"""How long the service needs from its start to its first answer, against an empty application."""
+
+import http.client
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.service import bare
+from benchmarks.service.databases import Databases
+from benchmarks.service.installation import install
+from benchmarks.service.processes import OURS, free_port, serving, uvicorn
+from benchmarks.service.rows import Row
+
+MORE = 1.0
+"""Seconds that the service may need more than an empty application."""
+_LISTED = "import sys, app.main; app.main.create_app(); print('torch' in sys.modules)"
+
+
+def measure(databases: Databases, folder: Path, *, turns: int) -> Iterator[Row]:
+    """Started in turns, each time from nothing."""
+    where = install(folder, databases.create(), instances=1)
+    ours, its = list[float](), list[float]()
+    for turn in range(turns + 1):
+        mine, other = _start(OURS, where.environment), _start(bare.EMPTY, {})
+        if turn:  # the first one reads the files from the disk
+            ours.append(mine)
+            its.append(other)
+    torch = _imports_torch(where.environment)
+    more = statistics.median(mine - other for mine, other in zip(ours, its, strict=True))
+    yield Row(
+        name="start to first answer, beyond an empty application",
+        ours=more,
+        reference=MORE,
+        ratio=more / MORE,
+        target=1.0,
+        unit="s",
+        section="start",
+        note=f"{statistics.median(ours):.2f} s against {statistics.median(its):.2f} s of uvicorn"
+        f" with an empty application; the service imports {'torch' if torch else 'no torch'}",
+    )
+
+
+def _start(factory: str, environment: Mapping[str, str]) -> float:
+    port = free_port()
+    begun = time.perf_counter()
+    with serving(uvicorn(factory, port), port, environment):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ValueError(f"{factory} answered {answer.status}")
+        answer.read()
+        seconds = time.perf_counter() - begun
+        connection.close()
+    return seconds
+
+
+def _imports_torch(environment: Mapping[str, str]) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-c", _LISTED],
+        env={"PATH": "", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip() == "True"
