@@ -25,6 +25,11 @@ class TaskMetrics(BaseModel):
     test: float | None
 
 
+Clock = Literal["wall", "processor"]
+"""Seconds that passed, or that one thread on the CPU had of them: other work on the machine makes
+the first longer and leaves the second."""
+
+
 class Row(BaseModel):
     """What one run left. The UIS, the AUC and `test` are measured on the test split."""
 
@@ -51,6 +56,8 @@ class Row(BaseModel):
     peak_bytes: int | None = None
     """Most memory beyond what was held before the run; None where it cannot be measured."""
 
+    clock: Clock = "wall"
+    """Which one the seconds were taken from."""
     options: dict[str, JsonValue] = {}
     """The workload's options, without the folder."""
     request: int | None = None

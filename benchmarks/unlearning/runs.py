@@ -2,7 +2,6 @@
 
 import copy
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from benchmarks.unlearning.cases import Case
 from benchmarks.unlearning.contestants import ORIGINAL, RETRAIN, Trial, is_baseline, resolve, trials
 from benchmarks.unlearning.judge import Judge
 from benchmarks.unlearning.memory import peak_memory
-from benchmarks.unlearning.original import Cost, keep, load_kept
+from benchmarks.unlearning.original import Cost, Watch, keep, load_kept
 from benchmarks.unlearning.rows import Row
 from benchmarks.unlearning.tuning import tune
 from engine.errors import EngineError
@@ -31,6 +30,7 @@ class _Oracle:
     judge: Judge
     model: nn.Module
     pulse: Reporter
+    device: torch.device
     best: float = math.inf
     weights: dict[str, Tensor] = field(default_factory=dict)
     pause: float = 0.0
@@ -38,13 +38,13 @@ class _Oracle:
 
     def __call__(self, step: int, of: int) -> None:
         self.pulse(step, of)
-        started = time.perf_counter()
+        watch = Watch(self.device)
         if step:
             found = self.judge.uis(self.model)
             if found < self.best:
                 state = self.model.state_dict()
                 self.best, self.weights = found, {n: t.clone() for n, t in state.items()}
-        self.pause += time.perf_counter() - started
+        self.pause += watch.seconds()
 
 
 def reference(case: Case) -> tuple[nn.Module, Cost]:
@@ -96,7 +96,7 @@ def _rows(case: Case, label: str, method: str, settings: Trial) -> list[Row]:
         # Only the last request has a network retrained without all that is forgotten by then.
         base = judge.uis(retrained) if position == last else None
         watched = is_baseline(method) and not case.is_sequence
-        oracle = _Oracle(judge, model, case.bench.pulse) if watched else None
+        oracle = _Oracle(judge, model, case.bench.pulse, case.bench.device) if watched else None
         cost = _timed(case, position, method, settings, model, oracle)
         row = _measured(case, position, label, judge, model, cost, reference_cost, base)
         row = row.model_copy(update={"settings": settings})
@@ -121,13 +121,12 @@ def _timed(
     unlearn = load_method(method)
     problem = case.problem(position, model, dict(settings), oracle)
     with peak_memory(case.bench.device) as peak:
-        started = time.perf_counter()
+        watch = Watch(case.bench.device)
         outcome = unlearn(problem)
-        _wait(case.bench.device)
-        seconds = time.perf_counter() - started
+        seconds = watch.seconds()
     _check_finite(model)
     pause = oracle.pause if oracle else 0.0
-    return Cost(seconds - pause, outcome.gradient_evaluations, peak.bytes)
+    return Cost(seconds - pause, outcome.gradient_evaluations, peak.bytes, watch.clock)
 
 
 def _measured(
@@ -149,7 +148,8 @@ def _measured(
             "auc": found.auc,
             "verdict": found.verdict,
             "seconds": cost.seconds,
-            "share_of_retraining": cost.seconds / max(reference_cost.seconds, 1e-9),
+            "clock": cost.clock,
+            "share_of_retraining": _share(cost, reference_cost),
             "gradients": cost.gradients,
             "peak_bytes": cost.peak_bytes,
             "kept": found.kept,
@@ -159,9 +159,11 @@ def _measured(
     )
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _share(cost: Cost, whole: Cost) -> float | None:
+    """The share of the time; None where another clock timed the whole, for a cost there was."""
+    if cost.clock != whole.clock and cost.seconds:
+        return None
+    return cost.seconds / max(whole.seconds, 1e-9)
 
 
 def _check_finite(model: nn.Module) -> None:

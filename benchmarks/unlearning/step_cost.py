@@ -2,7 +2,6 @@
 
 import copy
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -13,6 +12,7 @@ from benchmarks.unlearning.checks import StepCost
 from benchmarks.unlearning.contestants import OURS, Trial
 from benchmarks.unlearning.forget_sets import parse
 from benchmarks.unlearning.memory import peak_memory
+from benchmarks.unlearning.original import Watch
 from benchmarks.unlearning.rows import Scope
 from engine import evaluation
 from engine.methods.settings import Settings
@@ -60,9 +60,9 @@ def _cost(
     for _ in range(_REPEATS):
         times = []
         for steps in (_FEW, _MANY):
-            started = time.perf_counter()
+            watch = Watch(case.bench.device)
             take(steps)
-            times.append(time.perf_counter() - started)
+            times.append(watch.seconds())
         differences.append((times[1] - times[0]) / (_MANY - _FEW))
     return statistics.median(differences), peak.bytes
 
@@ -91,5 +91,3 @@ def _plain(case: Case, steps: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    if bench.device.type == "cuda":
-        torch.cuda.synchronize(bench.device)

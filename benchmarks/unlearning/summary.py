@@ -115,6 +115,11 @@ class Field:
         return min(candidates, key=lambda a: a.uis.mean if a.uis else 0.0, default=None)
 
     @property
+    def has_baselines(self) -> bool:
+        """Whether a baseline has carried out a run."""
+        return any(is_baseline(a.method) and bool(a.rows) for a in self.answers.values())
+
+    @property
     def ratio(self) -> float:
         """The share of instances forgotten, mean over all runs."""
         return statistics.fmean(r.ratio for a in self.answers.values() for r in a.rows)

@@ -27,6 +27,9 @@ How it is measured:
   know in service.
 - *Retain* is the worst task's share of the original's retain metric that is left; errors in units
   of the original's error on test. *Time* and *gradients* are shares of retraining from scratch.
+  Time is the processor's where one thread on the CPU did the work (`"clock": "processor"` in the
+  raw results), else what passed on a machine that had other work too; a share is left out where
+  the two clocks would be mixed.
   *AUC* is the furthest from .5 among the target tasks, with its 95 % interval. *Audit* counts pass,
   fail and inconclusive.
 - Values are means +- standard deviations over seeds. A failed run is shown with what it said.

@@ -57,6 +57,15 @@ def test_the_strongest_baseline_is_one_that_keeps_quality_and_looks_unseen() -> 
     assert field.strongest.method == "neggrad_plus"
 
 
+def test_where_no_baseline_qualifies_the_bar_says_so_and_is_not_called_met() -> None:
+    others = [row_ for row_ in ROWS if row_.method != "neggrad_plus"]
+    seen, met = measured("1. full-task UIS", others)
+    assert met == "no rival"
+    assert "no baseline keeps 95 % and looks unseen: digits, full, random:0.1" in seen
+    alone = [row_ for row_ in ROWS if row_.method in ("retrain", "interference_aware")]
+    assert measured("1. full-task UIS", alone) == ("-", "not measured")
+
+
 def test_a_bar_is_met_where_its_worst_case_is() -> None:
     text, met = measured("1. full-task UIS")
     assert text.startswith("0.35 x (digits, full, random:0.1, against neggrad_plus)")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,8 +9,8 @@ from benchmarks.unlearning.cases import draw
 from benchmarks.unlearning.contestants import trials
 from benchmarks.unlearning.controls import controls, false_failures
 from benchmarks.unlearning.forget_sets import parse
-from benchmarks.unlearning.original import memorisation
-from benchmarks.unlearning.runs import run
+from benchmarks.unlearning.original import keep, memorisation
+from benchmarks.unlearning.runs import reference, run
 from benchmarks.unlearning.step_cost import step_cost
 
 
@@ -50,6 +51,18 @@ def test_retraining_is_its_own_measure_and_the_original_is_no_cost(bench: Bench)
     assert (retrain.uis_minus_retrain, retrain.share_of_retraining) == (0.0, 1.0)
     assert (original.gradients, original.kept["digit"]) == (0, 1.0)
     assert original.verdict == "fail"
+
+
+def test_seconds_of_one_clock_are_no_share_of_another_clocks(bench: Bench) -> None:
+    case = draw(bench, "full", parse("random:0.05"), 0)
+    model, cost = reference(case)
+    assert cost.clock == "processor"
+    (ours,) = run(case, "interference_aware", 1, lambda: case)
+    assert (ours.clock, ours.share_of_retraining is None) == ("processor", False)
+    folder = bench.cache / "seed-0" / "retrain" / "full-random-0.05"
+    keep(folder, model, replace(cost, clock="wall"))
+    (ours,) = run(case, "interference_aware", 1, lambda: case)
+    assert ours.share_of_retraining is None
 
 
 def test_requests_in_a_row_have_a_row_each_and_what_is_forgotten_adds_up(bench: Bench) -> None:
