@@ -3,16 +3,28 @@
 import os
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from app.db import database_now
 from app.services.cancellation import cancel_job
-from app.states import JobState
-from app.tables import DEFAULT_TENANT, Attempt, Job, Model, OutboxMessage, Worker
+from app.services.transitions import move_version
+from app.states import JobState, VersionState
+from app.tables import (
+    DEFAULT_TENANT,
+    Alias,
+    Attempt,
+    Job,
+    Model,
+    OutboxMessage,
+    Version,
+    Worker,
+)
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -203,6 +215,24 @@ def test_a_worker_that_is_told_to_stop_returns_its_job_at_once(
     assert gone(pid)
     assert (state(world, job), outcomes(world, job)) == (JobState.QUEUED, ["returned"])
     assert staged(world) == []
+
+
+@on_sqlite
+def test_a_version_that_the_policy_keeps_no_longer_is_purged(world: Any, start: Any) -> None:
+    version_id = world.version(world.model(policy={"purge_after_days": 7}))
+    sha256 = world.get(Version, version_id).weights_sha256
+    with world.database.write() as session, session.begin():
+        version = session.get_one(Version, version_id)
+        move_version(session, version, VersionState.SUPERSEDED, actor="test")
+        version.retired_at = database_now(session) - timedelta(days=8)
+        session.execute(delete(Alias))
+    worker = start()
+    world.until(lambda: world.get(Version, version_id).files_removed_at)
+    assert world.get(Version, version_id).state == VersionState.PURGED
+    assert not world.storage.exists(sha256)
+    assert world.ledger_problem() is None
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
 
 
 @on_sqlite
