@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks.unlearning.bars import AnyCheck, Bar, bars
 from benchmarks.unlearning.checks import Controls, FalseFailures, StepCost
+from benchmarks.unlearning.reading import reading
 from benchmarks.unlearning.rows import Row, TaskMetrics
 from benchmarks.unlearning.summary import Answer, Field, Spread, fields, spread
 
@@ -50,6 +51,8 @@ def render(rows: Sequence[Row], checks: Sequence[AnyCheck], raw: str, plots: Seq
         ),
         "## Bars\n\n" + _bars_table(bars(found, checks)),
     ]
+    if said := reading(found):
+        parts.append("## What the results say\n\n" + said)
     if plots:
         images = [f"![{path.stem.replace('-', ' ')}]({path.name})" for path in plots]
         parts.append("## Plots\n\n" + "\n\n".join(images) + "\n")
