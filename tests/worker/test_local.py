@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from app.db import database_now
 from app.services.cancellation import cancel_job
@@ -225,7 +225,7 @@ def test_a_version_that_the_policy_keeps_no_longer_is_purged(world: Any, start: 
         version = session.get_one(Version, version_id)
         move_version(session, version, VersionState.SUPERSEDED, actor="test")
         version.retired_at = database_now(session) - timedelta(days=8)
-        session.execute(delete(Alias))
+        session.delete(session.scalars(select(Alias)).one())
     worker = start()
     world.until(lambda: world.get(Version, version_id).files_removed_at)
     assert world.get(Version, version_id).state == VersionState.PURGED
