@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app import ledger
 from app.db import database_now
 from app.ids import new_id
-from app.problems import Conflict, Invalid, NotFound, Problem
+from app.problems import Conflict, Invalid, NotFound, Problem, Unavailable
 from app.schemas.models import Policy
 from app.services import manifest_check, weights_check
 from app.services.attempts import lock_ledger
@@ -93,6 +93,8 @@ def register(
     """
     storage.adopt(upload.weights, upload.weights_sha256)
     lock_ledger(session, model.tenant_id)
+    if not storage.exists(upload.weights_sha256):
+        raise Unavailable("a version with the same file was purged meanwhile: send it once more")
     parent = _parent(session, model, upload.parent)
     newest = session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id))
     version_id = new_id("ver")

@@ -1,8 +1,10 @@
 """A version's file goes, and nothing that rested on it is lost."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +13,13 @@ from sqlalchemy import select
 from app import ledger_check
 from app.db import database_now
 from app.http import Parts
-from app.problems import Conflict
+from app.problems import Conflict, Unavailable
+from app.services.registration import Upload, register
 from app.services.retention import purge, purge_due, purge_version, store_whole
 from app.services.stored_weights import DamagedWeights, chain_lengths, recipe_of
 from app.services.transitions import move_version
 from app.states import IllegalTransition, JobState, VersionState
+from app.storage import LocalStorage
 from app.tables import DEFAULT_TENANT, Alias, Job, LedgerEvent, Model, Version
 from delta_chain import add_children, add_root, chain_of_files
 from running_service import Registered
@@ -241,3 +245,32 @@ def test_a_version_can_be_stored_whole(parts: Parts, ids: list[str]) -> None:
     parts.weights.forget(delta)
     assert parts.storage.path(version.weights_sha256).read_bytes() == FILES[2]
     assert content(parts, ids[3]) == FILES[3]
+
+
+def test_an_upload_of_what_is_being_purged_is_to_be_sent_again(
+    parts: Parts, model: Registered, ids: list[str], tmp_path: Path
+) -> None:
+    class Late(LocalStorage):
+        """A purge comes between an upload's file and its row."""
+
+        def adopt(self, file: Path, sha256: str) -> None:
+            super().adopt(file, sha256)
+            purged(parts, ids[0])
+
+    (tmp_path / "weights").write_bytes(FILES[0])
+    (tmp_path / "manifest").write_text("")
+    sha256 = hashlib.sha256(FILES[0]).hexdigest()
+    upload = Upload(
+        weights=tmp_path / "weights",
+        weights_sha256=sha256,
+        weights_size=len(FILES[0]),
+        manifest=tmp_path / "manifest",
+        manifest_sha256="0" * 64,
+        training_seconds=None,
+        parent=None,
+    )
+    storage = Late(parts.settings.storage)
+    with parts.database.read() as session:
+        row = session.get_one(Model, model.model_id)
+        with pytest.raises(Unavailable, match="send it once more"):
+            register(session, storage, row, upload, 0, "test")
