@@ -19,6 +19,8 @@ Prefix = Literal[
     "hold",
     "wrk",
     "whk",
+    "dsr",
+    "cbk",
 ]
 
 

@@ -24,6 +24,7 @@ from app.routes import (
     legal_holds,
     manifest,
     models,
+    opendsr,
     receipts,
     request_verbs,
     restriction,
@@ -52,6 +53,7 @@ ROUTERS: list[APIRouter] = [
     jobs.router,
     events.router,
     webhooks.router,
+    opendsr.router,
     console.router,
 ]
 

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "jobs", "description": "Engine runs that serve requests"},
     {"name": "events", "description": "Every change of state, as it happens"},
     {"name": "webhooks", "description": "Events sent to addresses of yours, signed"},
+    {"name": "OpenDSR", "description": "Erasure, as privacy platforms ask for it"},
     {"name": "ledger", "description": "The hash chain of events, and the keys that sign"},
     {"name": "keys", "description": "Who may call"},
     {"name": "operations", "description": "For whoever runs the service"},
@@ -87,10 +88,9 @@ def _enriched(
             operation["security"] = [{"bearer": [scope]} for scope in scopes[path, method]]
         responses = operation["responses"]
         responses.pop("422", None)
-        responses["default"] = {
-            "description": "A problem",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+        problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        told = responses.get("default", {"description": "A problem"})
+        responses["default"] = {**told, "content": {**told.get("content", {}), **problem}}
         if method == "post":
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
         contents = [operation.get("requestBody", {}), *responses.values()]

@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     webhook_secret_overlap_seconds: float = Field(86400, ge=0)
     """How long deliveries are signed with the former secret too, after a rotation."""
 
+    dsr_certificate_file: Path | None = None
+    """X.509, PEM, of the domain of `public_url`: OpenDSR controllers check answers with it. Without
+    it a self-signed one of the signing key is used, to try things out."""
+    dsr_key_file: Path | None = None
+    """The certificate's private key, PEM: RSA, ECDSA or Ed25519."""
+
     @field_validator("database_url")
     @classmethod
     def _use_psycopg(cls, url: str) -> str:

@@ -6,6 +6,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.services.retention import purge_due
 from app.webhooks.queue import prune_deliveries
+from worker.callbacks import call_back
 from worker.housekeeping import Housekeeping, answer_outbox, expire, prune, reap_all
 from worker.run_job import Workshop, work_until_idle
 from worker.staging import sweep_staging, sweep_states
@@ -26,6 +27,7 @@ def run_local(shop: Workshop) -> None:
         lambda: answer_outbox(database),
         lambda: prune(database),
         lambda: prune_deliveries(database),
+        lambda: call_back(database, settings, shop.stop),
         lambda: sweep_staging(settings.state_dir, database),
         lambda: sweep_states(settings.state_dir, database),
     )

@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.states import JobState
 from app.tables import Job, OutboxMessage
 from app.webhooks.queue import prune_deliveries
+from worker.callbacks import call_back
 from worker.housekeeping import Housekeeping, expire, prune, reap_all, ring_again
 from worker.webhooks import deliver
 
@@ -38,6 +39,7 @@ def relay(
         lambda: ring_again(database, settings.ring_again_seconds),
         lambda: prune(database),
         lambda: prune_deliveries(database),
+        lambda: call_back(database, settings, stop),
     )
     with (
         Housekeeping(settings.heartbeat_seconds, chores),

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from ssl import SSLContext
 
@@ -24,7 +24,9 @@ class Message:
     url: str
     body: bytes
     keys: Sequence[bytes]
-    """The body is signed with each."""
+    """The body is signed with each, after Standard Webhooks; without any, it is not."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent besides."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,16 @@ async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outco
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": "expunge-webhooks",
-        "webhook-id": message.id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(
-            sign(key, message.id, timestamp, message.body) for key in message.keys
-        ),
+        **message.headers,
     }
+    if message.keys:
+        headers |= {
+            "webhook-id": message.id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(
+                sign(key, message.id, timestamp, message.body) for key in message.keys
+            ),
+        }
     # The connection goes to the address, and the certificate must be the name's.
     async with (
         httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=timeout) as client,

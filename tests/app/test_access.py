@@ -34,6 +34,8 @@ from described_api import Operation, operations
 from running_service import Registered, Service, add_tenant, add_worker, register_model
 
 PUBLIC = {
+    "GET /dsr/v2/certificate",
+    "GET /dsr/v2/discovery",
     "GET /.well-known/jwks.json",
     "GET /healthz",
     "GET /readyz",
@@ -70,6 +72,7 @@ def theirs(service: Service) -> Theirs:
         job = carry_out(service.parts)
         _ask(client, model, "i-2")
         key = client.get("/v1/api-keys").json()["items"][0]["id"]
+        dsr = _ask_as_controller(client)
     endpoint, delivery = _add_webhook(service, DEFAULT_TENANT, "their-hook")
     return Theirs(
         service,
@@ -85,6 +88,7 @@ def theirs(service: Service) -> Theirs:
             "endpoint": endpoint,
             "delivery": delivery,
             "subject": "s-1",
+            "dsr_request": dsr,
             "external_id": "their-ticket",
             "seq": "1",
             "from": "1",
@@ -129,6 +133,20 @@ def _ask(client: httpx.Client, model: Registered, instance: str) -> str:
     answer = client.post("/v1/deletion-requests", json=body)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
+
+
+def _ask_as_controller(client: httpx.Client) -> str:
+    body = {
+        "subject_request_id": "5f0c1a52-5b4c-4b8e-9d6e-0d3f9b3a7c11",
+        "subject_request_type": "erasure",
+        "submitted_time": "2026-03-04T09:00:00Z",
+        "subject_identities": [
+            {"identity_type": "email", "identity_value": "s-4", "identity_format": "raw"}
+        ],
+    }
+    answer = client.post("/dsr/v2/requests", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(body["subject_request_id"])
 
 
 @pytest.fixture
