@@ -24,7 +24,7 @@ test coverage: export OMP_NUM_THREADS ?= 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check format docs clean
+.PHONY: help demo test coverage contract check format docs clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: $(VENV)/installed-dev ## Run every test, with real PostgreSQL, Redis, Cele
 
 coverage: $(VENV)/installed-dev ## Run the tests and show which lines and branches they miss
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+contract: $(VENV)/installed-dev ## Try the HTTP API with over 20,000 cases on each database; takes hours
+	EXPUNGE_CONTRACT_EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) --dist load tests/app/test_contract.py
 
 check: $(VENV)/installed-dev ## Formatting, lint, types, layers, dead code, dependencies, documentation
 	$(BIN)/ruff format --check .

@@ -1,6 +1,8 @@
 """The service's own commands: `python -m app db|keys|versions|openapi|check`."""
 
 import json
+from itertools import chain
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from app import ledger, migrate, version_commands
+from app import check_metrics, ledger, migrate, version_commands
 from app.auth import KeyHasher, Scope, create_key
 from app.db import Database
 from app.oidc.callers import person_behind
@@ -127,21 +129,35 @@ def openapi() -> None:
 
 
 @app.command()
-def check() -> None:
+def check(
+    metrics_file: Annotated[
+        Path | None, typer.Option(help="also write what was found, for Prometheus' node exporter")
+    ] = None,
+) -> None:
     """Check the whole installation: schema, ledgers, and every stored file against its digest."""
-    database, storage = _database(), LocalStorage(get_settings().storage)
-    fault = checkup.schema_fault(database)
-    if fault is not None:
-        raise _failure(fault)
-    with database.read() as session:
-        role = checkup.role_fault(session)
-        faults = [role] if role is not None else []
-        faults += [*checkup.ledger_faults(session), *checkup.file_faults(session, storage)]
-    for fault in faults:
+    faults = _faults(_database(), LocalStorage(get_settings().storage))
+    for fault in chain.from_iterable(faults.values()):
         typer.echo(fault, err=True)
-    if faults:
+    if metrics_file is not None:
+        check_metrics.write(metrics_file, {part: len(found) for part, found in faults.items()})
+    if any(faults.values()):
         raise typer.Exit(1)
     typer.echo("schema, ledgers and files are as they should be")
+
+
+def _faults(database: Database, storage: LocalStorage) -> dict[str, list[str]]:
+    """What is wrong with each part; of a schema that is not ours nothing else can be said."""
+    schema = checkup.schema_fault(database)
+    if schema is not None:
+        return {"schema": [schema]}
+    with database.read() as session:
+        role = checkup.role_fault(session)
+        return {
+            "schema": [],
+            "role": [] if role is None else [role],
+            "ledgers": list(checkup.ledger_faults(session)),
+            "files": list(checkup.file_faults(session, storage)),
+        }
 
 
 def _database() -> Database:

@@ -4,7 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.service import downloading, growing, page, posting, starting, verifying
@@ -29,7 +29,7 @@ class Size:
     turns: int
 
 
-FULL = Size(5.0, 5, growing.LARGE, 20, 1_000_000_000, 5, 100_000, 3)
+FULL = Size(3.0, 4, growing.LARGE, 10, 1_000_000_000, 5, 100_000, 3)
 QUICK = Size(1.0, 2, 20_000, 5, 100_000_000, 3, 5_000, 3)
 
 Measure = Callable[[Databases, Path, Size], Iterator[Row]]
@@ -78,6 +78,7 @@ def _measure(given: argparse.Namespace) -> None:
         if kind not in KINDS:
             raise ValueError(f"database {kind!r} is neither of {' and '.join(KINDS)}")
     size = QUICK if given.quick else FULL
+    size = replace(size, rows=given.rows or size.rows, events=given.events or size.events)
     for section in sections:
         for kind in kinds if section in _EACH else kinds[:1]:
             print(f"{SECTIONS[section]}: {kind}", flush=True)
@@ -117,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default: {','.join(KINDS)}; PostgreSQL is started for the run, from a wheel",
     )
     add("--quick", action="store_true", help="small sizes, for a look; takes a few minutes")
+    add("--rows", type=int, metavar="N", help="of a large database, in place of the usual number")
+    add("--events", type=int, metavar="N", help="of a ledger, in place of the usual number")
     add(
         "--out",
         type=Path,

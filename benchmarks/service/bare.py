@@ -18,7 +18,6 @@ from app.states import RequestState
 from app.tables import DeletionRequest, Version
 
 FACTORY = "benchmarks.service.bare:create_app"
-EMPTY = "benchmarks.service.bare:create_empty"
 
 
 def create_app() -> FastAPI:
@@ -57,16 +56,5 @@ def create_app() -> FastAPI:
         with database.write() as session, session.begin():
             session.add(row)
         return {"id": row.id, "state": row.state}
-
-    return app
-
-
-def create_empty() -> FastAPI:
-    """An application with one route that says that it is there."""
-    app = FastAPI()
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        return {"status": "ok"}
 
     return app

@@ -165,6 +165,8 @@ def _copy(session: Session, where: Installation, count: int) -> None:
     """Rows whose ids end in the numbers from 1; the first ones are those that are rare."""
     sqlite = session.get_bind().dialect.name == "sqlite"
     padded = "printf('%032d', n)" if sqlite else "lpad(n::text, 32, '0')"
+    if not sqlite:  # the copies name what the original does: nothing has to be looked up
+        session.execute(text("SET LOCAL session_replication_role = replica"))
     picks = "CREATE TEMPORARY TABLE picks (k INTEGER PRIMARY KEY, model TEXT, root TEXT)"
     session.execute(text(picks))
     session.execute(

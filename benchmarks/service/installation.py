@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import insert
+
 from app import migrate
 from app.auth import KeyHasher, Scope, create_key
 from app.db import Database, database_now
@@ -100,13 +102,11 @@ def install(
             session.add(
                 Alias(model_id=model.id, name="production", version_id=version.id, moved_at=now)
             )
-            session.add_all(
-                Instance(
-                    root_id=version.id, instance_id=f"i-{n}", subject=f"s-{n}", tasks=list(TASKS)
-                )
-                for n in range(instances)
+            own = {"root_id": version.id, "tasks": list(TASKS)}
+            session.execute(
+                insert(Instance),
+                [{**own, "instance_id": f"i-{n}", "subject": f"s-{n}"} for n in range(instances)],
             )
-            session.flush()
             found.append((model.id, version.id))
     database.dispose()
     ids = tuple(zip(*found, strict=True))

@@ -16,7 +16,7 @@ from benchmarks.service.rows import Row
 PATH = "/v1/deletion-requests"
 CALLERS = (1, 8)
 SHARE = 0.6
-INSTANCES = 10_000
+INSTANCES = 2000
 MODELS = 10
 
 

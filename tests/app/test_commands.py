@@ -73,8 +73,12 @@ def test_an_installation_is_set_up_and_checked(run: Run, url: str, tmp_path: Pat
     with database.write() as session, session.begin():
         session.execute(update(LedgerEvent).values(body=LedgerEvent.body.op("||")(" ")))
     database.dispose()
-    ill = run("check")
+    figures = tmp_path / "expunge.prom"
+    ill = run("check", "--metrics-file", str(figures))
     assert ill.returncode == 1
+    assert 'expunge_check_faults{part="ledgers"} 1.0' in figures.read_text()
+    assert 'expunge_check_faults{part="files"} 1.0' in figures.read_text()
+    assert 'expunge_check_faults{part="schema"} 0.0' in figures.read_text()
     assert f"weights of version {registered.version_id} were altered" in ill.stderr
     assert "ledger of tenant default: event 1 was changed" in ill.stderr
     assert run("db", "downgrade", "base").returncode == 0
