@@ -198,7 +198,7 @@ class DeletionRequest(Base):
     subjects: Mapped[list[str]]
     instance_count: Mapped[int]
     unknown_instances: Mapped[list[str]]
-    """Named but not in the manifest, and skipped as the caller said; the first ones of an import."""
+    """Named but not in the manifest, and skipped as the caller said; of an import the first."""
     imported: Mapped[JsonObject | None]
     """`app.schemas.deletion_requests.ImportSource`, of a request that was imported."""
     reason: Mapped[str | None] = mapped_column(String(200))
@@ -542,7 +542,7 @@ class WebhookDelivery(Base):
 
 
 class DsrRequest(Base):
-    """An erasure that an OpenDSR controller asked for: a deletion request in each model it meets."""
+    """An erasure that an OpenDSR controller asked for, carried out by deletion requests."""
 
     __tablename__ = "dsr_requests"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
