@@ -53,7 +53,7 @@ class Parts:
         self.limits = RateLimits(settings)
 
 
-def get_parts(request: Request) -> Parts:
+async def get_parts(request: Request) -> Parts:
     """The process' shared parts."""
     parts = request.app.state.parts
     assert isinstance(parts, Parts)
@@ -63,7 +63,7 @@ def get_parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(get_parts)]
 
 
-def get_database(parts: PartsDep) -> Database:
+async def get_database(parts: PartsDep) -> Database:
     """The database."""
     return parts.database
 
@@ -118,7 +118,7 @@ class ScopeCheck:
 
     scopes: tuple[Scope, ...]
 
-    def __call__(self, caller: AnyPrincipal) -> Principal:
+    async def __call__(self, caller: AnyPrincipal) -> Principal:
         """The caller, if they may."""
         caller.require(*self.scopes)
         return caller

@@ -66,7 +66,7 @@ def decode(cursor: str) -> str:
     return key
 
 
-def get_page(
+async def get_page(
     limit: Annotated[int, Query(ge=1, le=200, description="rows a page")] = 50,
     after: Annotated[
         str | None, Query(max_length=1000, description="`next` of the page before")

@@ -103,6 +103,7 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
         session.scalars(select(Receipt.request_id).where(Receipt.request_id.in_(ids)).distinct())
     )
     approvals = _approvals(session, ids)
+    named = _first_instances(session, requests)
     audits = _audits(session, {r.version_id for r in requests if r.version_id})
     return [
         DeletionRequestView(
@@ -113,7 +114,7 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
             scope="full" if request.scope == "full" else "partial",
             tasks=request.tasks,
             instance_count=request.instance_count,
-            instances=_first_instances(session, request.id),
+            instances=named[request.id],
             subjects=request.subjects,
             unknown_instances=request.unknown_instances,
             imported=ImportSource.model_validate(request.imported) if request.imported else None,
@@ -167,16 +168,22 @@ def _audits(session: Session, version_ids: set[str]) -> dict[str | None, tuple[C
     return {version: AuditReport.model_validate(report).cells for version, report in rows}
 
 
-def _first_instances(session: Session, request_id: str) -> list[str]:
-    return list(
-        session.scalars(
-            select(Instance.instance_id)
-            .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
-            .where(RequestInstance.request_id == request_id)
-            .order_by(RequestInstance.instance_pk)
-            .limit(SHOWN_INSTANCES)
-        )
+def _first_instances(session: Session, requests: Sequence[DeletionRequest]) -> dict[str, list[str]]:
+    """Up to SHOWN_INSTANCES of each request; of those with few, all are read at once."""
+    few = [request.id for request in requests if request.instance_count <= SHOWN_INSTANCES]
+    many = [request.id for request in requests if request.instance_count > SHOWN_INSTANCES]
+    named = (
+        select(RequestInstance.request_id, Instance.instance_id)
+        .join(Instance, Instance.pk == RequestInstance.instance_pk)
+        .order_by(RequestInstance.request_id, RequestInstance.instance_pk)
     )
+    asked = [named.where(RequestInstance.request_id.in_(few))] if few else []
+    asked += [named.where(RequestInstance.request_id == one).limit(SHOWN_INSTANCES) for one in many]
+    found: dict[str, list[str]] = defaultdict(list)
+    for rows in asked:
+        for request_id, instance_id in session.execute(rows):
+            found[request_id].append(instance_id)
+    return found
 
 
 def _earlier_receipts(session: Session, request: DeletionRequest) -> list[str]:

@@ -31,7 +31,7 @@ from benchmarks.service.rows import Row
 SMALL = 1000
 LARGE = 1_000_000
 TARGET = 1.5
-MODELS = 100
+MODELS = 10
 INSTANCES = 100
 _PAGE = 51
 _RARE = 20
@@ -94,8 +94,7 @@ def _overdue(session: Session) -> object:
 
 def _deep(session: Session) -> object:
     copies = select(DeletionRequest.id).where(DeletionRequest.id < "req_0001")
-    last = session.scalars(copies.order_by(DeletionRequest.id.desc())).first()
-    assert last is not None
+    last = session.scalars(copies.order_by(DeletionRequest.id.desc()).limit(1)).one()
     middle = f"req_{int(last.removeprefix('req_')) // 2:032d}"
     return _requests(before_id=middle)(session)
 
