@@ -44,7 +44,7 @@ coverage: $(VENV)/installed-dev ## Run the tests and show which lines and branch
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered $(TESTS)
 
 contract: $(VENV)/installed-dev ## Try the HTTP API with over 20,000 cases on each database; takes hours
-	EXPUNGE_CONTRACT_EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) --dist load tests/app/test_contract.py
+	EXPUNGE_CONTRACT_EXAMPLES=500 $(BIN)/python -m pytest -n $(WORKERS) --dist load tests/app/test_contract.py
 
 check: $(VENV)/installed-dev ## Formatting, lint, types, layers, dead code, dependencies, documentation
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """The service does what its OpenAPI document says, whatever it is sent: schemathesis tries it.
 
 Every check and every phase, the links from one operation to the next too, against a real server.
-A run is short; `EXPUNGE_CONTRACT_EXAMPLES=400` tries as many cases of each operation and walks,
+A run is short; `EXPUNGE_CONTRACT_EXAMPLES=500` tries as many cases of each operation and walks,
 over 20 000 in all on each database.
 The cases that cover every constraint of every schema once are the most; what they find does not
 depend on the database, and the short run tries them on SQLite only.
@@ -18,7 +18,7 @@ import pytest
 from running_service import Service, add_worker, register_model
 
 SHORT = 2
-LONG = 400
+LONG = 500
 EXAMPLES = int(os.environ.get("EXPUNGE_CONTRACT_EXAMPLES", str(SHORT)))
 HERE = Path(__file__).parent
 
