@@ -54,8 +54,8 @@ def _room(found: Sequence[Field]) -> str:
     beyond = sum(asked < whole for asked, whole in pairs)
     return (
         f"Where a baseline qualifies, the share of its UIS that bars 1 and 2 ask for is less than"
-        f" what retraining itself leaves in {beyond} of {len(pairs)}: there the bar asks for less"
-        f" than the noise of training, and a miss of it says little."
+        f" what retraining itself leaves in {beyond} of {len(pairs)}: there a bar is met only by a"
+        " network that is nearer to the ideal than a retrained one."
     )
 
 
@@ -69,10 +69,10 @@ def _unfair(found: Sequence[Field]) -> str:
         return ""
     return (
         f"The audit passes no retrained network in: {'; '.join(unclear)}. Its samples are too small"
-        " to decide there, or the held-out data are no fair reference for what is forgotten, as"
-        " other people's are none for some records of a person who stays. A UIS there measures the"
-        " distance to that reference, of which retraining keeps one as well; being nearer to it is"
-        " no merit, and no method can pass."
+        " to decide there, or training on less data loses quality by itself, or the held-out data"
+        " are no fair reference for what is forgotten, as other people's are none for some records"
+        " of a person who stays. Where the reference is unfair, UIS and AUC measure the distance to"
+        " it, which retraining keeps as well: a lower value is no merit."
     )
 
 
