@@ -41,11 +41,10 @@ class Row(BaseModel):
 
 SECTIONS = {
     "post": "POST of a deletion request",
-    "rows": "Lists and claims with a million rows",
+    "rows": "Lists and claims as the tables grow",
     "download": "Download of a version",
     "verify": "Verification of the ledger",
     "start": "Start",
-    "queue": "A thousand requests for one model",
 }
 """What can be measured, by the name that `--only` takes."""
 
