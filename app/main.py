@@ -1,9 +1,11 @@
 """The HTTP service: `uvicorn --factory app.main:create_app`."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 
 from app import logs, openapi, problems
@@ -58,6 +60,17 @@ ROUTERS: list[APIRouter] = [
 ]
 
 
+def _uploads() -> list[re.Pattern[str]]:
+    """The paths of the routes that say they take a form with files."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return [
+        route.path_regex
+        for route in routes
+        if "multipart/form-data"
+        in (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+    ]
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The service with these settings, or with those of the environment."""
     settings = settings or get_settings()
@@ -87,6 +100,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         BodyLimits,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
+        uploads=_uploads(),
     )
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     for router in ROUTERS:

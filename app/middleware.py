@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
@@ -87,10 +87,18 @@ class RequestContext:
 class BodyLimits:
     """Refuses bodies that are too large, and JSON that no route should see."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        max_upload_bytes: int,
+        uploads: Sequence[re.Pattern[str]],
+    ) -> None:
+        """`uploads` are the paths that take files; all others' bodies are read whole."""
         self._app = app
         self._max_body = max_body_bytes
         self._max_upload = max_upload_bytes
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -99,7 +107,7 @@ class BodyLimits:
             return
         headers = Headers(scope=scope)
         try:
-            if headers.get("content-type", "").startswith("multipart/"):
+            if self._streams(scope["path"], headers):
                 _check_length(headers, self._max_upload)
                 receive, send = _drained(_counted(receive, self._max_upload), send, headers)
             else:
@@ -109,6 +117,11 @@ class BodyLimits:
             await problem.response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    def _streams(self, path: str, headers: Headers) -> bool:
+        if not headers.get("content-type", "").startswith("multipart/"):
+            return False
+        return any(upload.fullmatch(path) for upload in self._uploads)
 
     async def _buffered(self, receive: Receive, headers: Headers) -> Receive:
         chunks: list[bytes] = []

@@ -113,6 +113,16 @@ def test_a_body_over_the_limit_is_refused_with_and_without_a_length(caller: http
     assert answer.json()["type"].endswith("/too-large")
 
 
+def test_only_a_route_that_takes_files_lets_a_form_be_larger(caller: httpx.Client) -> None:
+    form = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n' + b"x" * 1_100_000
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = caller.post(POST, content=form, headers=headers)
+    assert answer.status_code == 413
+    assert answer.json()["type"].endswith("/too-large")
+    upload = caller.post("/v1/models/none/versions", content=form, headers=headers)
+    assert upload.status_code in (404, 422)
+
+
 def test_json_sent_as_something_else_is_not_taken_for_json(caller: httpx.Client) -> None:
     body = b'{"name": "m", "workload": "digits"}'
     answer = caller.post(POST, content=body, headers={"Content-Type": "text/plain"})
