@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +21,9 @@ from app import migrate
 from app.db import Database
 
 _numbers = itertools.count(1)
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 ROLES = Path(__file__).parents[1] / "deploy" / "postgres-roles.sql"

@@ -134,6 +134,7 @@ def test_the_description_of_the_api_is_openapi_3_1_with_an_example_of_everything
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     tags = {tag["name"] for tag in document["tags"]}
     open_paths = {"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"}
+    open_paths |= {"/dsr/v2/discovery", "/dsr/v2/certificate"}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             where = f"{method} {path}"

@@ -35,7 +35,7 @@ STORIES = {
     "backup": ["how-to/backup.md"],
 }
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-_SHOWN_ONLY = {"sh", "text", "json"}
+_SHOWN_ONLY = {"sh", "text", "json", "sql"}
 
 
 @dataclass(frozen=True)

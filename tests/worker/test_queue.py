@@ -59,7 +59,7 @@ def progress(phase: Any) -> Progress:
 
 def test_the_larger_priority_goes_first_then_the_earlier_deadline(world: Any) -> None:
     wanted = []
-    for priority, days in (("high", 9), ("normal", 3), ("normal", 5), ("low", 1)):
+    for priority, days in (("high", 19), ("normal", 13), ("normal", 15), ("low", 11)):
         model = world.model()
         world.version(model)
         wanted.append(world.request(model, ["i0"], priority=priority, due_in_days=days))

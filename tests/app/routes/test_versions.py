@@ -157,7 +157,13 @@ def shared_client(shared_service: Service) -> Iterator[httpx.Client]:
         (weights_bytes(), MANIFEST, {"weights_sha256": "0" * 64}, "#/weights_sha256", "not 000"),
         (weights_bytes(), MANIFEST, {"training_seconds": "nan"}, "#/training_seconds", "'nan'"),
         (weights_bytes(), MANIFEST, {"training_seconds": "-1"}, "#/training_seconds", "'-1'"),
-        (weights_bytes(), MANIFEST, {"training_seconds": "9" * 2000}, "#/training_seconds", "long"),
+        (
+            weights_bytes(),
+            MANIFEST,
+            {"training_seconds": "9" * 20000},
+            "#/training_seconds",
+            "long",
+        ),
         (weights_bytes(), MANIFEST, {"colour": "red"}, "#/colour", "not a part"),
     ],
 )
