@@ -27,6 +27,19 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
+def pieces(vector: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+    """The parts of a vector [D], the inverse of `flatten`: views in the weights' shapes."""
+    parts = vector.split([weight.numel() for weight in weights])
+    return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+
+
+@torch.no_grad()
+def assign(weights: Sequence[Tensor], vector: Tensor) -> None:
+    """Write a vector [D] into the weights."""
+    for weight, piece in zip(weights, pieces(vector, weights), strict=True):
+        weight.copy_(piece)
+
+
 def specific_weights(forget_square: Tensor, retain_square: Tensor, share: float) -> Tensor:
     """Which weights speak of the forget set rather than of the rest: bool [D].
 

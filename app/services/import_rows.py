@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from app.schemas.deletion_requests import ImportFormat
+from app.text_lines import BadLine, numbered, storable
 
 LONGEST_LINE: Final = 10_000
 """Bytes; an id of 512 characters takes less, however it is written."""
@@ -47,46 +48,37 @@ def read(file: Path, form: ImportFormat) -> Iterator[Row | Fault]:
             continue
         try:
             is_subject, name = parse(_text(raw))
-            yield Row(number, is_subject, _checked(_COLUMNS[is_subject], name))
-        except _BadRow as error:
+            yield Row(number, is_subject, storable(_COLUMNS[is_subject], name))
+        except BadLine as error:
             yield Fault(number, str(error))
 
 
-class _BadRow(ValueError):
-    pass
-
-
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    with file.open("rb") as stream:
-        number = 0
-        while raw := stream.readline(LONGEST_LINE + 1):
-            number += 1
-            yield number, raw.removeprefix(_BOM) if number == 1 else raw
-            while len(raw) > LONGEST_LINE and not raw.endswith(b"\n"):  # the rest of the line
-                raw = stream.readline(LONGEST_LINE + 1)
+    for number, raw in numbered(file, LONGEST_LINE):
+        yield number, raw.removeprefix(_BOM) if number == 1 else raw
 
 
 def _text(raw: bytes) -> str:
     if len(raw) > LONGEST_LINE:
-        raise _BadRow(f"longer than {LONGEST_LINE} bytes")
+        raise BadLine(f"longer than {LONGEST_LINE} bytes")
     try:
         return raw.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise _BadRow("not UTF-8") from None
+        raise BadLine("not UTF-8") from None
 
 
 def _parse_json(text: str) -> tuple[bool, Any]:
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError):
-        raise _BadRow("not JSON") from None
+        raise BadLine("not JSON") from None
     if not isinstance(entry, dict):
-        raise _BadRow('not a JSON object such as {"instance": "img-7"}')
+        raise BadLine('not a JSON object such as {"instance": "img-7"}')
     unknown = entry.keys() - set(_COLUMNS)
     if unknown:
-        raise _BadRow(f"unknown member {min(unknown)!r:.100}")
+        raise BadLine(f"unknown member {min(unknown)!r:.100}")
     if len(entry) != 1:
-        raise _BadRow("give exactly one of instance and subject")
+        raise BadLine("give exactly one of instance and subject")
     ((column, name),) = entry.items()
     return column == "subject", name
 
@@ -94,7 +86,7 @@ def _parse_json(text: str) -> tuple[bool, Any]:
 def _csv_parser(header: bytes) -> Callable[[str], tuple[bool, Any]]:
     try:
         columns = _fields(_text(header))
-    except _BadRow as error:
+    except BadLine as error:
         raise BadHeader(f"the header is {error}") from None
     if not columns or not set(columns) <= set(_COLUMNS) or len(set(columns)) < len(columns):
         shown = ",".join(columns)
@@ -107,10 +99,10 @@ def _csv_parser(header: bytes) -> Callable[[str], tuple[bool, Any]]:
     def parse(text: str) -> tuple[bool, Any]:
         fields = _fields(text)
         if len(fields) != len(columns):
-            raise _BadRow(f"{len(fields)} fields where the header has {len(columns)}")
+            raise BadLine(f"{len(fields)} fields where the header has {len(columns)}")
         given = [one for one in zip(subjects, fields, strict=True) if one[1]]
         if len(given) != 1:
-            raise _BadRow(f"fill {'exactly one of ' if len(columns) > 1 else ''}{_named(columns)}")
+            raise BadLine(f"fill {'exactly one of ' if len(columns) > 1 else ''}{_named(columns)}")
         return given[0]
 
     return parse
@@ -124,12 +116,4 @@ def _fields(text: str) -> list[str]:
     try:
         return next(csv.reader([text], strict=True), [])
     except csv.Error as error:
-        raise _BadRow(f"not CSV: {error}") from None
-
-
-def _checked(column: str, name: Any) -> str:
-    if not isinstance(name, str) or not 1 <= len(name) <= 512:
-        raise _BadRow(f"{column} {name!r:.100} is not a text of 1 to 512 characters")
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in name):
-        raise _BadRow(f"{column} holds NUL or a lone surrogate, which cannot be stored")
-    return name
+        raise BadLine(f"not CSV: {error}") from None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from app.text_lines import BadLine, numbered, storable
+
 MAX_LINE: Final = 1_000_000
 _SHOWN: Final = 20
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -45,11 +47,11 @@ def check(file: Path, tasks: Sequence[str]) -> int:
     seen: dict[str, int] = {}
     errors: list[tuple[int, str]] = []
     count = number = 0
-    for number, raw in _lines(file):
+    for number, raw in numbered(file, MAX_LINE):
         problem = None
         try:
             line = _read(raw, tasks)
-        except _BadLine as error:
+        except BadLine as error:
             problem = str(error)
         else:
             first = seen.setdefault(line.id, number)
@@ -68,68 +70,46 @@ def check(file: Path, tasks: Sequence[str]) -> int:
 
 def read(file: Path, tasks: Sequence[str]) -> Iterator[Line]:
     """The instances of a manifest that passed `check`."""
-    for _, raw in _lines(file):
+    for _, raw in numbered(file, MAX_LINE):
         yield _read(raw, tasks)
-
-
-class _BadLine(ValueError):
-    pass
-
-
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    with file.open("rb") as stream:
-        number = 0
-        while raw := stream.readline(MAX_LINE + 1):
-            number += 1
-            yield number, raw
-            while len(raw) > MAX_LINE and not raw.endswith(b"\n"):  # the rest of a line too long
-                raw = stream.readline(MAX_LINE + 1)
 
 
 def _read(raw: bytes, tasks: Sequence[str]) -> Line:
     if len(raw) > MAX_LINE:
-        raise _BadLine(f"longer than {MAX_LINE} bytes")
+        raise BadLine(f"longer than {MAX_LINE} bytes")
     try:
         entry = json.loads(raw)
     except (ValueError, RecursionError):
-        raise _BadLine("not JSON" if raw.strip() else "empty") from None
+        raise BadLine("not JSON" if raw.strip() else "empty") from None
     if not isinstance(entry, dict):
-        raise _BadLine("not a JSON object")
+        raise BadLine("not a JSON object")
     unknown = entry.keys() - _MEMBERS
     if unknown:
-        raise _BadLine(f"unknown member {min(unknown)!r:.100}")
+        raise BadLine(f"unknown member {min(unknown)!r:.100}")
     if "id" not in entry:
-        raise _BadLine("no id")
+        raise BadLine("no id")
     digest = entry.get("digest")
     if digest is not None and not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
-        raise _BadLine(f"digest {digest!r:.100} is not a sha256 of 64 hex digits in lower case")
+        raise BadLine(f"digest {digest!r:.100} is not a sha256 of 64 hex digits in lower case")
     subject = entry.get("subject")
     return Line(
-        _text("id", entry["id"]),
-        None if subject is None else _text("subject", subject),
+        storable("id", entry["id"]),
+        None if subject is None else storable("subject", subject),
         digest,
         _tasks(entry.get("tasks"), tasks),
     )
-
-
-def _text(member: str, value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 512:
-        raise _BadLine(f"{member} {value!r:.100} is not a text of 1 to 512 characters")
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
-        raise _BadLine(f"{member} holds NUL or a lone surrogate, which cannot be stored")
-    return value
 
 
 def _tasks(given: Any, known: Sequence[str]) -> list[str]:
     if given is None:
         return list(known)
     if not isinstance(given, list) or not all(isinstance(task, str) for task in given):
-        raise _BadLine("tasks is not a list of names")
+        raise BadLine("tasks is not a list of names")
     if not given:
-        raise _BadLine("tasks is empty: leave it out, or leave the instance out")
+        raise BadLine("tasks is empty: leave it out, or leave the instance out")
     for task in given:
         if task not in known:
-            raise _BadLine(f"unknown task {task!r:.100}; the model has {', '.join(known)}")
+            raise BadLine(f"unknown task {task!r:.100}; the model has {', '.join(known)}")
     if len(set(given)) < len(given):
-        raise _BadLine("tasks names one twice")
+        raise BadLine("tasks names one twice")
     return [task for task in known if task in given]

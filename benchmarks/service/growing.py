@@ -6,7 +6,9 @@ the way over HTTP would cost the same at any size and hide what grows.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, class_mapper
@@ -75,17 +77,15 @@ def _timed(database: Database, ask: Callable[[Session], object]) -> float:
     return seconds
 
 
-def _requests(**filters: object) -> Callable[[Session], object]:
-    def ask(session: Session) -> object:
-        rows = request_views.list_requests(
-            session,
-            DEFAULT_TENANT,
-            limit=_PAGE,
-            **filters,  # type: ignore[arg-type]
-        )
-        return request_views.views(session, rows)
+def _page(
+    rows_of: Callable[..., Any], views: Callable[[Session, Any], object], **filters: object
+) -> Callable[[Session], object]:
+    """The first page of a list, as its route makes it."""
+    return lambda session: views(session, rows_of(session, DEFAULT_TENANT, limit=_PAGE, **filters))
 
-    return ask
+
+_requests = partial(_page, request_views.list_requests, request_views.views)
+_jobs = partial(_page, job_views.list_jobs, job_views.views)
 
 
 def _overdue(session: Session) -> object:
@@ -97,19 +97,6 @@ def _deep(session: Session) -> object:
     last = session.scalars(copies.order_by(DeletionRequest.id.desc()).limit(1)).one()
     middle = f"req_{int(last.removeprefix('req_')) // 2:032d}"
     return _requests(before_id=middle)(session)
-
-
-def _jobs(**filters: object) -> Callable[[Session], object]:
-    def ask(session: Session) -> object:
-        rows = job_views.list_jobs(
-            session,
-            DEFAULT_TENANT,
-            limit=_PAGE,
-            **filters,  # type: ignore[arg-type]
-        )
-        return job_views.views(session, rows)
-
-    return ask
 
 
 def _events(session: Session) -> object:

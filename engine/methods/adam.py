@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from engine.gradients import pieces
+
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -32,6 +34,5 @@ class Adam:
         self.square.lerp_(gradient.square(), 1 - _BETA_2)
         scale = (self.square / (1 - _BETA_2**self.steps)).sqrt_().add_(_EPSILON)
         move = self.mean / scale * (-rate / (1 - _BETA_1**self.steps))
-        sizes = [weight.numel() for weight in self.weights]
-        for weight, piece in zip(self.weights, move.split(sizes), strict=True):
-            weight.add_(piece.view_as(weight))
+        for weight, piece in zip(self.weights, pieces(move, self.weights), strict=True):
+            weight.add_(piece)

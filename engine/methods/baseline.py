@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue
 from torch import Tensor, nn
 
 from engine import evaluation
-from engine.gradients import flat_gradient, trainable
+from engine.gradients import flat_gradient, pieces, trainable
 from engine.methods.adam import Adam
 from engine.methods.batches import Sampler
 from engine.methods.method_settings import MethodSettings
@@ -62,9 +62,8 @@ class Sgd:
     @torch.no_grad()
     def step(self, gradient: Tensor, rate: float) -> None:
         """`w - rate gradient`."""
-        sizes = [weight.numel() for weight in self.weights]
-        for weight, piece in zip(self.weights, gradient.split(sizes), strict=True):
-            weight.sub_(rate * piece.view_as(weight))
+        for weight, piece in zip(self.weights, pieces(gradient, self.weights), strict=True):
+            weight.sub_(rate * piece)
 
 
 class Job:

@@ -13,12 +13,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import JsonValue
-from torch import Tensor
 
 from engine.errors import Diverged
-from engine.gradients import flatten
+from engine.gradients import assign, flatten
 from engine.methods.constraints import Constraints
 from engine.methods.direction import Direction
 from engine.methods.normalisation import re_estimate
@@ -105,7 +103,7 @@ class _Run:
         self._resume()
         while True:
             self._take_round()
-            self._restore(self.best.weights)
+            assign(self.weights, self.best.weights)
             last = self.round + 1 == self.settings.rounds
             if last or self.best.met or self.rollbacks > _MAX_ROLLBACKS:
                 break
@@ -179,14 +177,8 @@ class _Run:
         self.rate /= 2
         self.repair.redouble()
         self.direction.forget_rows()
-        self._restore(self.safe)
+        assign(self.weights, self.safe)
         self.optimizer = RelativeMomentum(self.weights)
-
-    @torch.no_grad()
-    def _restore(self, weights: Tensor) -> None:
-        sizes = [weight.numel() for weight in self.weights]
-        for weight, saved in zip(self.weights, weights.split(sizes), strict=True):
-            weight.copy_(saved.view_as(weight))
 
     def _snapshot(self, done: int) -> Snapshot:
         """All that the next steps depend on, after so many."""
@@ -226,7 +218,7 @@ class _Run:
         device = self.problem.device
         tensors = {name: tensor.to(device) for name, tensor in snapshot.tensors.items()}
         values: Mapping[str, Any] = snapshot.values
-        self._restore(tensors["weights"])
+        assign(self.weights, tensors["weights"])
         self.safe = tensors["safe"]
         found = {
             name: Candidate(score, met, harmless, tensors[name])

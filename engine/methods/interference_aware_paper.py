@@ -29,6 +29,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from engine.gradients import pieces
 from engine.methods.baseline import BaselineSettings, Job, Optimizer
 from engine.problem import Outcome, Problem
 from engine.projection import complement
@@ -76,9 +77,8 @@ def unlearn(problem: Problem) -> Outcome:
 
 def confine(gradient: Tensor, weights: Sequence[nn.Parameter], bases: Bases) -> Tensor:
     """The part of a gradient [D] inside the subspaces: `G A' A` for each weight."""
-    pieces = gradient.split([weight.numel() for weight in weights])
     inside = []
-    for piece, weight, basis in zip(pieces, weights, bases, strict=True):
+    for piece, weight, basis in zip(pieces(gradient, weights), weights, bases, strict=True):
         matrix = piece.view(len(weight), -1) if weight.ndim > 1 else piece.view(1, -1)
         inside.append((matrix @ basis.T @ basis).flatten())
     return torch.cat(inside)
@@ -106,10 +106,9 @@ class Factored:
     @torch.no_grad()
     def step(self, gradient: Tensor, rate: float) -> None:
         """Descend along the gradient [D] of the weights, as far as the factors can follow it."""
-        pieces = gradient.split([weight.numel() for weight in self._weights])
         of_factors = [
             (piece.view(-1, basis.shape[1]) @ basis.T).flatten()
-            for piece, basis in zip(pieces, self._bases, strict=True)
+            for piece, basis in zip(pieces(gradient, self._weights), self._bases, strict=True)
         ]
         self._inner.step(torch.cat(of_factors), rate)
         for weight, parent, factor, basis in zip(
@@ -151,10 +150,11 @@ def _gradients(job: Job, cells: Tensor, column: int, settings: PaperSettings) ->
     chosen[:, column] = cells[:, column]
     rows = chosen.any(1).nonzero().squeeze(1)
     order = torch.randperm(len(rows), generator=job.problem.generator)
-    sizes = [weight.numel() for weight in job.weights]
     stacks: list[list[Tensor]] = [[] for _ in job.weights]
     for indices in rows[order].split(settings.forget_batch)[: settings.subspace_batches]:
-        pieces = job.loss_gradient(indices, chosen).split(sizes)
-        for stack, piece, weight in zip(stacks, pieces, job.weights, strict=True):
+        gradient = job.loss_gradient(indices, chosen)
+        for stack, piece, weight in zip(
+            stacks, pieces(gradient, job.weights), job.weights, strict=True
+        ):
             stack.append(piece.view(len(weight), -1) if weight.ndim > 1 else piece.view(1, -1))
     return [torch.cat(stack) for stack in stacks]

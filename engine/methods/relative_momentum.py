@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from engine.gradients import flatten, pieces
+
 _MOMENTUM = 0.9
 
 
@@ -22,7 +24,7 @@ class RelativeMomentum:
         self.steps = 0
         self.mean = torch.zeros(0)
         self.squares = torch.zeros(len(weights), dtype=torch.float64)
-        whole = torch.cat([weight.detach().flatten() for weight in weights])
+        whole = flatten(weights)
         # Vectors (biases, the weights of norms) start at 0 or 1, which says nothing of their scale.
         self._units = torch.tensor(
             [_rms(weight) if weight.dim() > 1 else _rms(whole) for weight in weights],
@@ -37,14 +39,12 @@ class RelativeMomentum:
         self.steps += 1
         self.mean.lerp_(gradient, 1 - _MOMENTUM)
         bias = 1 - _MOMENTUM**self.steps
-        sizes = [weight.numel() for weight in self.weights]
-        pieces = zip(self.mean.split(sizes), gradient.split(sizes), strict=True)
-        for index, (mean, now) in enumerate(pieces):
+        means, gradients = pieces(self.mean, self.weights), pieces(gradient, self.weights)
+        for index, (mean, now) in enumerate(zip(means, gradients, strict=True)):
             square = float(now.square().mean())
             self.squares[index] += (1 - _MOMENTUM) * (square - float(self.squares[index]))
             size = max((float(self.squares[index]) / bias) ** 0.5, 1e-30)
-            weight = self.weights[index]
-            weight.sub_((rate * float(self._units[index]) / (bias * size)) * mean.view_as(weight))
+            self.weights[index].sub_((rate * float(self._units[index]) / (bias * size)) * mean)
 
     def tensors(self) -> dict[str, Tensor]:
         """What changes from step to step; for `restore`."""

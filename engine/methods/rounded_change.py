@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine import whole_steps
+from engine.gradients import pieces
 
 
 @torch.no_grad()
@@ -15,10 +16,10 @@ def round_change(weights: Sequence[nn.Parameter], parent: Tensor, bits: int) -> 
     The rows of a weight are its outputs'; a vector is one row. Weights that are not in single
     precision stay as they are.
     """
-    for weight, flat in zip(weights, parent.split([w.numel() for w in weights]), strict=True):
+    for weight, start in zip(weights, pieces(parent, weights), strict=True):
         if weight.dtype != torch.float32 or not weight.numel():
             continue
         shape = (len(weight) if weight.dim() > 1 else 1, -1)
-        before, after = (t.detach().cpu().reshape(shape).numpy() for t in (flat, weight))
+        before, after = (t.detach().cpu().reshape(shape).numpy() for t in (start, weight))
         near = whole_steps.rounded(before, after, bits)
         weight.copy_(torch.from_numpy(near).view_as(weight))

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from engine.gradients import flatten
+from engine.gradients import assign, flatten
 from engine.methods.baseline import BaselineSettings, Job
 from engine.methods.method_settings import MethodSettings
 from engine.problem import Outcome, Problem
@@ -39,7 +39,7 @@ def unlearn(problem: Problem) -> Outcome:
     factors = dampening(
         forget, importance(job, everything, settings), settings.alpha, settings.dampening
     )
-    _scale(job, factors)
+    assign(job.weights, flatten(job.weights) * factors)
     problem.progress(1, 1)
     return job.finish(settings, {"dampened_share": float((factors < 1).float().mean())})
 
@@ -59,11 +59,3 @@ def dampening(forget: Tensor, everything: Tensor, alpha: float, strength: float)
     """The factor of each weight, [D], from both importances; 1 for those left alone."""
     shrunk = (strength * everything / forget.clamp(min=1e-30)).clamp(max=1)
     return torch.where(forget > alpha * everything, shrunk, 1.0)
-
-
-@torch.no_grad()
-def _scale(job: Job, factors: Tensor) -> None:
-    sizes = [weight.numel() for weight in job.weights]
-    dampened = flatten(job.weights) * factors
-    for weight, piece in zip(job.weights, dampened.split(sizes), strict=True):
-        weight.copy_(piece.view_as(weight))
