@@ -12,7 +12,7 @@ from app.schemas.models import Policy
 from app.services import attempts
 from app.services.attempts import Claim
 from app.services.cells import cell_counts, promoted_version
-from app.services.intake import earlier_requests
+from app.services.intake import left_open_before
 from app.services.planning import PRIORITY, RESERVE
 from app.services.transitions import move_job, move_request
 from app.states import JobState, RequestState
@@ -20,7 +20,6 @@ from app.tables import (
     Attempt,
     DeletionRequest,
     Job,
-    JsonObject,
     Model,
     Version,
 )
@@ -161,13 +160,7 @@ def _complete_forgotten(
     session: Session, request: DeletionRequest, parent: Version, actor: str
 ) -> None:
     """End a request whose cells earlier ones had removed; what those left open stays open."""
-    left_open: list[JsonObject] = []
-    for earlier in earlier_requests(session, request.id, parent.id, request.tasks):
-        left_open += [
-            exception
-            for exception in earlier.exceptions
-            if exception["task"] in request.tasks and exception not in left_open
-        ]
+    left_open = left_open_before(session, request.id, parent.id, request.tasks)
     request.version_id = parent.id
     request.exceptions = left_open
     with_exceptions = left_open or request.unknown_instances

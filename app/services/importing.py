@@ -100,6 +100,7 @@ def receive(
     session.flush()
     _name(session, request, located.keys)
     counts = cell_counts(session, request.id, target.tasks, target.version.id)
+    request.instance_count = counts.instances
     decide(session, request, Found(target, *counts, unknown=located.unknown), actor)
     return request
 

@@ -98,8 +98,6 @@ def decide(session: Session, request: DeletionRequest, found: Found, actor: str)
     """Tell the ledger of a request whose instances are written, and send it on its way."""
     model, version = found.target.model, found.target.version
     why = why_held(session, found, request.priority)
-    request.instance_count = found.instances
-    request.unknown_instances = list(found.unknown)
     if why is not None and not found.nothing_left:
         request.approvals_needed = approvals_needed(model)
     told = {
@@ -216,6 +214,20 @@ def earlier_requests(
     )
 
 
+def left_open_before(
+    session: Session, request_id: str, version_id: str, tasks: list[str]
+) -> list[JsonObject]:
+    """The exceptions, each once, with which those earlier requests ended for these tasks."""
+    left_open: list[JsonObject] = []
+    for earlier in earlier_requests(session, request_id, version_id, tasks):
+        left_open += [
+            exception
+            for exception in earlier.exceptions
+            if exception["task"] in tasks and exception not in left_open
+        ]
+    return left_open
+
+
 @dataclass(frozen=True)
 class _Ending:
     state: RequestState
@@ -240,13 +252,7 @@ def _ending(session: Session, request: DeletionRequest, found: Found) -> _Ending
     if not found.cells:
         reason = f"none of its instances taught {_listed(tasks)}"
         return _Ending(with_exceptions if found.unknown else RequestState.COMPLETED, reason, [])
-    left_open: list[JsonObject] = []
-    for earlier in earlier_requests(session, request.id, found.target.version.id, tasks):
-        left_open += [
-            exception
-            for exception in earlier.exceptions
-            if exception["task"] in tasks and exception not in left_open
-        ]
+    left_open = left_open_before(session, request.id, found.target.version.id, tasks)
     return _Ending(
         with_exceptions if left_open or found.unknown else RequestState.COMPLETED,
         "an earlier request had all of it forgotten",
