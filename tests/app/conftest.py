@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,6 +38,17 @@ def shared_service(
     folder = tmp_path_factory.mktemp("shared")
     file = shutil.copy(_migrated_sqlite, folder / "expunge.db")
     yield from serve(Settings(state_dir=folder / "state", database_url=f"sqlite:///{file}"))
+
+
+@pytest.fixture(scope="module")
+def shared_postgres_service(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Any, _migrated_postgres: str
+) -> Iterator[Service]:
+    """The same with PostgreSQL."""
+    name = postgres.create(_migrated_postgres)
+    state = tmp_path_factory.mktemp("shared-postgres") / "state"
+    yield from serve(Settings(state_dir=state, database_url=postgres.url(name)))
+    postgres.drop(name)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Every edge of the state machines happens, and none that they lack, told from over HTTP.
 
+On both databases, each with one service for all of it.
 What a verb may do follows from `app.states` alone. A state is reached by the API and by what a
 worker writes; each model has a workload of its own, so that the worker takes just its jobs.
 """
@@ -120,11 +121,16 @@ BODIES: Mapping[str, dict[str, Any]] = {
 New = Callable[..., Desk]
 
 
-@pytest.fixture
-def new(shared_service: Service) -> Iterator[New]:
+@pytest.fixture(
+    scope="module",
+    params=["shared_service", "shared_postgres_service"],
+    ids=["sqlite", "postgresql"],
+)
+def new(request: pytest.FixtureRequest) -> Iterator[New]:
     """Makes desks with policies."""
-    with shared_service.client() as client:
-        yield lambda **policy: Desk(shared_service, client, **policy)
+    service: Service = request.getfixturevalue(request.param)
+    with service.client() as client:
+        yield lambda **policy: Desk(service, client, **policy)
 
 
 # What brings a new request into each state; `received` is left before anybody can see it.
@@ -414,18 +420,13 @@ STORIES = (
 
 
 def test_the_ledger_tells_of_every_edge_of_the_tables_and_of_no_other(
-    sqlite_service: Service,
+    new: New,
 ) -> None:
-    with sqlite_service.client() as client:
-
-        def new(**policy: Any) -> Desk:
-            return Desk(sqlite_service, client, **policy)
-
-        for story in STORIES:
-            story(new)
-        for reach in IN_STATE.values():
-            reach(new)
-        seen = set(_moves(client))
+    for story in STORIES:
+        story(new)
+    for reach in IN_STATE.values():
+        reach(new)
+    seen = set(_moves(new().client))
     for entity, machine in (("request", REQUEST), ("job", JOB), ("version", VERSION)):
         edges = {(str(now), str(to)) for now, after in machine.items() for to in after}
         happened = {(now, to) for what, now, to in seen if what == entity}
