@@ -44,6 +44,8 @@ LEFT_OUT_TABLES: Mapping[str, str] = {
     "workers": "signs of life",
     "webhook_endpoints": "whom to tell, not what was done; making and changing one are events",
     "dsr_requests": "which deletion requests a controller's one became; those are covered",
+    "dsr_cursors": "only say up to which event callbacks were made",
+    "dsr_subject_digests": "computed from manifests, which are covered",
     "dsr_callbacks": "follow from the states of deletion requests, which are covered",
     "webhook_deliveries": "follow from events, and their replays from what receivers answer",
 }

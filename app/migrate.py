@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 import migrations
+from app import dsr_tables  # noqa: F401 - the metadata holds its tables too
 from app.db import Database
 from app.tables import Base
 

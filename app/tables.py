@@ -541,48 +541,6 @@ class WebhookDelivery(Base):
     )
 
 
-class DsrRequest(Base):
-    """An erasure that an OpenDSR controller asked for, carried out by deletion requests."""
-
-    __tablename__ = "dsr_requests"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    subject_request_id: Mapped[str] = mapped_column(String(36))
-    """The controller's UUID."""
-    body_sha256: Mapped[str] = mapped_column(String(64))
-    """Of what was sent, which is not kept: it names the data subject."""
-    received_time: Mapped[datetime]
-    expected_completion_time: Mapped[datetime]
-    callback_urls: Mapped[list[str]]
-    deletion_requests: Mapped[list[str]]
-    """Their ids; none where no model knows the subject."""
-    told_status: Mapped[str] = mapped_column(String(20))
-    """The last status that the controller was told of, or is being told of."""
-
-    __table_args__ = (
-        UniqueConstraint("tenant_id", "subject_request_id"),
-        Index("ix_dsr_requests_told_status", "told_status"),
-    )
-
-
-class DsrCallback(Base):
-    """A change of status on its way to a controller; workers claim it by lease and fence."""
-
-    __tablename__ = "dsr_callbacks"
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    dsr_id: Mapped[str] = mapped_column(ForeignKey("dsr_requests.id"), index=True)
-    url: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(String(20))
-    state: Mapped[str] = mapped_column(String(10))
-    attempts: Mapped[int] = mapped_column(default=0)
-    next_attempt_at: Mapped[datetime]
-    """After a claim: when its lease runs out."""
-    last_answer: Mapped[str | None] = mapped_column(Text)
-
-    __table_args__ = (Index("ix_dsr_callbacks_state_next_attempt_at", "state", "next_attempt_at"),)
-
-
 class IdempotencyKey(Base):
     """The first answer to a POST, kept for whoever asks again."""
 

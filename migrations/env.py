@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
+from app import dsr_tables  # noqa: F401 - the metadata holds its tables too
 from app.db import Database
 from app.settings import get_settings
 from app.tables import Base

@@ -12,13 +12,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.db import Database, database_now
+from app.dsr_tables import DsrCallback, DsrRequest
 from app.ids import new_id
 from app.opendsr.processor import Processor
 from app.schemas.opendsr import DsrCallbackBody
 from app.services.opendsr import status_of, statuses
 from app.settings import Settings
 from app.states import DeliveryState
-from app.tables import DsrCallback, DsrRequest
 from app.webhooks.queue import wait_before
 from app.webhooks.sending import Message, Outcome
 

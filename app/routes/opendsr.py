@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
+from app.dsr_tables import DsrRequest
 from app.http import OperationDep, PartsDep, ReadSession, answer
 from app.opendsr.processor import Processor
 from app.problems import Problem, field_errors
@@ -33,7 +34,6 @@ from app.schemas.opendsr import (
 )
 from app.services import opendsr
 from app.states import IllegalTransition
-from app.tables import DsrRequest
 from app.webhooks.addresses import AddressRefused, checked
 
 _MALFORMED = (409, 422)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import database_now
+from app.dsr_tables import DsrRequest
 from app.ids import new_id
 from app.problems import Invalid, NotFound, Problem
 from app.schemas.deletion_requests import NewDeletionRequest
@@ -21,7 +22,7 @@ from app.services.cells import CHUNK, promoted_version
 from app.services.intake import CLOCK_SKEW
 from app.services.request_views import receipt_href
 from app.states import FINISHED_REQUEST, RequestState
-from app.tables import DeletionRequest, DsrRequest, Instance, Model
+from app.tables import DeletionRequest, Instance, Model
 
 _WITHDRAWN = (RequestState.CANCELLED, RequestState.DENIED, RequestState.EXPIRED)
 _WAITING = (

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
 
+from app import dsr_tables  # noqa: F401 - the metadata holds its tables too
 from app.tables import Base, Tenant
 
 _PLAIN: dict[type, Any] = {

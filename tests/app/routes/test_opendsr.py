@@ -17,9 +17,10 @@ from sqlalchemy import func, select, update
 
 from app.auth import Scope
 from app.db import database_now
+from app.dsr_tables import DsrCallback
 from app.opendsr.processor import Processor
 from app.settings import Settings
-from app.tables import DeletionRequest, DsrCallback
+from app.tables import DeletionRequest
 from carried_out import carry_out
 from running_service import Registered, Service, register_model
 from scripted_server import Reply, Script, scripted
