@@ -6,6 +6,7 @@ of `LEFT_OUT_COLUMNS`. Some tables are sealed as a set: all rows that belong to 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -113,18 +114,23 @@ UNKNOWN_SUBJECT = "subject:"
 """How `unknown_instances` marks that an entry is a subject."""
 
 
-def columns_of(table: type[Base]) -> list[str]:
+@cache
+def columns_of(table: type[Base]) -> Sequence[str]:
     """The covered columns besides the key, which is part of a sealed row's name."""
     mapper = class_mapper(table)
     keys = {column.name for column in mapper.primary_key}
     left_out = {column for name, column in LEFT_OUT_COLUMNS if name == table.__tablename__}
-    return [column.name for column in mapper.columns if column.name not in keys | left_out]
+    return tuple(column.name for column in mapper.columns if column.name not in keys | left_out)
 
 
 def key_of(row: Base) -> str:
     """A row's key as one string: `mod_.../production` for an alias."""
-    mapper = class_mapper(type(row))
-    return "/".join(str(getattr(row, column.name)) for column in mapper.primary_key)
+    return "/".join(str(getattr(row, name)) for name in _key_columns(type(row)))
+
+
+@cache
+def _key_columns(table: type[Base]) -> Sequence[str]:
+    return tuple(column.name for column in class_mapper(table).primary_key)
 
 
 def tenant_of(session: Session, row: Base) -> str | None:

@@ -9,21 +9,45 @@ are written when it commits; the last of them seals the covered rows that the tr
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import event, select
+from sqlalchemy import bindparam, event, insert, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app import ledger_tree
 from app.coverage import NAMES_SUBJECTS, SETS, key_of, tenant_of, tenant_of_owner
 from app.db import database_now
 from app.noting import Changed, Told, pending_of, taken
 from app.pseudonyms import Pseudonyms
-from app.sealing import Seal, fingerprint, seal_of, set_seal, subjects_in
+from app.sealing import (
+    Seal,
+    fingerprint,
+    seal_of,
+    seal_of_members,
+    set_seal,
+    subjects_in,
+)
 from app.tables import Base, LedgerEvent, LedgerHead, LedgerSeal
 from expunge.canonical import canonical_json
+
+_Set = tuple[type[Base], str, Sequence[Sequence[Any]] | None]
+"""Table, owner, and all members in their order where they are at hand."""
+
+# Every transaction passes here: these are put together once, and no row becomes an object.
+_EVENTS = insert(LedgerEvent.__table__)  # type: ignore[arg-type]  # a mapped class' is a Table
+_SEALS = insert(LedgerSeal.__table__)  # type: ignore[arg-type]
+_HEADS = update(LedgerHead.__table__).where(  # type: ignore[arg-type]
+    LedgerHead.tenant_id == bindparam("of")
+)
+_LOCKED_HEAD = (
+    select(LedgerHead)
+    .where(LedgerHead.tenant_id == bindparam("tenant_id"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
 
 GENESIS = "0" * 64
 UNTOLD = "rows.changed"
@@ -82,12 +106,7 @@ def body_of(
 
 
 def _locked_head(session: Session, tenant_id: str) -> LedgerHead:
-    head = session.scalar(
-        select(LedgerHead)
-        .where(LedgerHead.tenant_id == tenant_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    head = session.scalar(_LOCKED_HEAD, {"tenant_id": tenant_id})
     if head is None:
         raise LookupError(f"tenant {tenant_id} has no ledger head")
     return head
@@ -119,11 +138,11 @@ def write(session: Session) -> None:
             tenant_id = changed.tenant_id or tenant_of(session, changed.row) if known else None
         if tenant_id is not None:
             rows[tenant_id].append(changed)
-    sets: dict[str, list[tuple[type[Base], str]]] = defaultdict(list)
-    for table, owner in pending.sets:
+    sets: dict[str, list[_Set]] = defaultdict(list)
+    for (table, owner), members in pending.sets.items():
         tenant_id = tenant_of_owner(session, SETS[table], owner)
         if tenant_id is not None:
-            sets[tenant_id].append((table, owner))
+            sets[tenant_id].append((table, owner, members))
     for tenant_id in sorted({*told, *rows, *sets}):
         head = pending.heads.get(tenant_id) or _locked_head(session, tenant_id)
         sealed = _sealed(session, head, rows[tenant_id], sets[tenant_id])
@@ -150,7 +169,7 @@ def _sealed(
     session: Session,
     head: LedgerHead,
     rows: list[Changed],
-    sets: list[tuple[type[Base], str]],
+    sets: list[_Set],
 ) -> dict[str, Seal | None]:
     """Seals by `table/key`; None for a row that is gone."""
     if not rows and not sets:
@@ -168,9 +187,12 @@ def _sealed(
             if (table, column) in NAMES_SUBJECTS:
                 pseudonyms.prepare(subjects_in(column, value))
         sealed[f"{table}/{row_key}"] = seal_of(key, table, row_key, values, pseudonyms)
-    for members, owner in sets:
-        name = f"{members.__tablename__}/{owner}"
-        sealed[name] = set_seal(session, key, members, owner, pseudonyms)
+    for table_of_set, owner, members in sets:
+        name = f"{table_of_set.__tablename__}/{owner}"
+        if members is None:
+            sealed[name] = set_seal(session, key, table_of_set, owner, pseudonyms)
+        else:
+            sealed[name] = seal_of_members(key, table_of_set, owner, [members], pseudonyms)
     return sealed
 
 
@@ -179,28 +201,28 @@ def _extend(
 ) -> None:
     """Add events to the chain that `head` ends, and what seals the rows to the last of them."""
     at = _stamp(database_now(session))
+    connection = session.connection()
+    whose = {"tenant_id": head.tenant_id}
     first = head.seq
     rows: str | None = None
     if sealed:
         text = canonical_json({"key": fingerprint(seal_key_of(head)), "rows": sealed}).decode()
         rows = hashlib.sha256(text.encode()).hexdigest()
-        session.add(LedgerSeal(tenant_id=head.tenant_id, seq=first + len(told), sealed=text))
-    for number, one in enumerate(told, 1):
-        last = rows if number == len(told) else None
-        body = body_of(first + number, at, one.kind, one.entity_id, one.actor, one.payload, last)
-        row = LedgerEvent(
-            tenant_id=head.tenant_id,
-            seq=first + number,
-            kind=one.kind,
-            entity_id=one.entity_id,
-            body=body,
-            prev_hash=head.hash,
-            hash=link(head.hash, body),
-        )
-        session.add(row)
-        head.seq, head.hash = row.seq, row.hash
+        connection.execute(_SEALS, {**whose, "seq": first + len(told), "sealed": text})
+    events: list[dict[str, Any]] = []
+    prev = head.hash
+    for seq, one in enumerate(told, first + 1):
+        last = rows if seq == first + len(told) else None
+        body = body_of(seq, at, one.kind, one.entity_id, one.actor, one.payload, last)
+        known = {"kind": one.kind, "entity_id": one.entity_id, "body": body, "prev_hash": prev}
+        prev = link(prev, body)
+        events.append({**whose, "seq": seq, **known, "hash": prev})
+    connection.execute(_EVENTS, events)
+    newest = {"seq": first + len(told), "hash": prev}
+    connection.execute(_HEADS, {**newest, "of": head.tenant_id})
+    for name, value in newest.items():
+        set_committed_value(head, name, value)
     if head.seq // ledger_tree.TILE > first // ledger_tree.TILE:
-        session.flush()
         ledger_tree.add_tiles(session, head.tenant_id, first, head.seq)
 
 

@@ -4,7 +4,7 @@ SQLAlchemy says what it flushes; what is rolled back to a savepoint is untold. `
 it all down when the transaction commits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,8 @@ class Pending:
 
     told: list[Told] = field(default_factory=list)
     rows: dict[tuple[type[Base], str], Changed] = field(default_factory=dict)
-    sets: set[tuple[type[Base], str]] = field(default_factory=set)
+    sets: dict[tuple[type[Base], str], Sequence[Sequence[Any]] | None] = field(default_factory=dict)
+    """All members by table and owner, in their order; None where they are to be read back."""
     heads: dict[str, LedgerHead] = field(default_factory=dict)
     """The heads that this transaction has locked, by tenant."""
     marks: dict[SessionTransaction, int] = field(default_factory=dict)
@@ -66,13 +67,23 @@ def taken(session: Session) -> Pending:
     return found
 
 
+def note_set(
+    session: Session, table: type[Base], owner: str, members: Sequence[Sequence[Any]] | None = None
+) -> None:
+    """Remember that an owner's set is written where the session does not notice it.
+
+    `members` are all that it holds, in their order, for who knows and need not have them read back.
+    """
+    sets = pending_of(session).sets
+    sets[table, owner] = None if (table, owner) in sets else members
+
+
 @event.listens_for(Session, "before_flush")
 def _note_rows(session: Session, *_: object) -> None:
     """Remember which columns of covered rows this flush writes."""
     for row in session.new:
         if type(row) in SETS:
-            owner = SETS[type(row)]
-            pending_of(session).sets.add((type(row), getattr(row, owner.column.key)))
+            note_set(session, type(row), getattr(row, SETS[type(row)].column.key))
         elif type(row) in ROWS:
             changed = _changed(session, row)
             changed.columns.update(columns_of(type(row)))
@@ -98,7 +109,8 @@ def _note_bulk_insert(state: ORMExecuteState) -> None:
     owner = SETS[mapper.class_].column.key
     given = state.parameters or {}
     rows = [given] if isinstance(given, Mapping) else given
-    pending_of(state.session).sets.update((mapper.class_, row[owner]) for row in rows)
+    for one in {row[owner] for row in rows}:
+        note_set(state.session, mapper.class_, one)
 
 
 @event.listens_for(Session, "after_transaction_create")
@@ -113,6 +125,7 @@ def _untell(session: Session, transaction: SessionTransaction) -> None:
     """What was told since a savepoint is untold with it."""
     pending = pending_of(session)
     pending.heads.clear()  # a lock that was taken since the savepoint is released with it
+    pending.sets = dict.fromkeys(pending.sets)  # and what was written since is gone
     if transaction in pending.marks:
         del pending.told[pending.marks[transaction] :]
 

@@ -64,15 +64,26 @@ def set_seal(
     session: Session, seal_key: bytes, table: type[Base], owner: str, pseudonyms: Pseudonyms
 ) -> Seal:
     """The digest over all members of a set, in their order, and how many there are."""
-    mac = hmac.new(seal_key, f"{table.__tablename__}/{owner}\n".encode(), "sha256")
     columns = MEMBERS[table]
     members = select(*columns).where(SETS[table].column == owner).order_by(*columns)
-    count = 0
     with session.execute(members.execution_options(yield_per=_CHUNK)) as rows:
-        for some in rows.partitions(_CHUNK):
-            count += len(some)
-            for member in _members(table, some, pseudonyms):
-                mac.update(canonical_json(member) + b"\n")
+        return seal_of_members(seal_key, table, owner, rows.partitions(_CHUNK), pseudonyms)
+
+
+def seal_of_members(
+    seal_key: bytes,
+    table: type[Base],
+    owner: str,
+    members: Iterable[Sequence[Sequence[Any]]],
+    pseudonyms: Pseudonyms,
+) -> Seal:
+    """The same over members that are at hand, in their order, some at a time."""
+    mac = hmac.new(seal_key, f"{table.__tablename__}/{owner}\n".encode(), "sha256")
+    count = 0
+    for some in members:
+        count += len(some)
+        for member in _members(table, some, pseudonyms):
+            mac.update(canonical_json(member) + b"\n")
     return {"count": str(count), "members": _short(mac.digest())}
 
 

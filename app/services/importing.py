@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.coverage import UNKNOWN_SUBJECT
 from app.db import database_now
-from app.noting import pending_of
+from app.noting import note_set
 from app.problems import Conflict, FieldError, Invalid, Problem
 from app.schemas.deletion_requests import MOST_NAMED as MOST_ROWS
 from app.schemas.deletion_requests import ImportSource, NewImport
@@ -159,7 +159,7 @@ def _name(session: Session, request: DeletionRequest, keys: Path) -> None:
             rows = dialect.insert(RequestInstance).from_select(_COLUMNS, found)
             connection.execute(rows.on_conflict_do_nothing())
     # No row passed through the session, which would have noted whose set this is.
-    pending_of(session).sets.add((RequestInstance, request.id))
+    note_set(session, RequestInstance, request.id)
 
 
 def _bad_rows(faults: list[Fault], count: int) -> Problem:
