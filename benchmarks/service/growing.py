@@ -189,15 +189,26 @@ def _copy(session: Session, where: Installation, count: int) -> None:
         (JobRequest, {"job_id": f"'job_' || {padded}", "request_id": f"'req_' || {padded}"}),
         (LedgerEvent, {"seq": "1000 + n"}),
     ]
+    numbers = (
+        "(WITH RECURSIVE counted(n) AS"
+        f" (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count})"
+        " SELECT n FROM counted)"
+        if sqlite
+        else f"(SELECT n FROM generate_series(1, {count}) AS n)"
+    )
     for table, changed in copies:
         columns = [column.name for column in class_mapper(table).columns]
         values = ", ".join(changed.get(column, column) for column in columns)
+        # To build an index takes a fraction of the time that keeping it up row by row does.
+        indexes = Base.metadata.tables[table.__tablename__].indexes
+        for index in indexes:
+            index.drop(session.connection())
         session.execute(
             text(
                 f"INSERT INTO {table.__tablename__} ({', '.join(columns)})"
-                " WITH RECURSIVE counted(n) AS"
-                f" (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count})"
-                f" SELECT {values} FROM counted JOIN picks ON k = n % {MODELS},"
+                f" SELECT {values} FROM {numbers} AS counted JOIN picks ON k = n % {MODELS},"
                 f" (SELECT * FROM {table.__tablename__} LIMIT 1) AS one"
             )
         )
+        for index in indexes:
+            index.create(session.connection())
