@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Request, Response
@@ -47,6 +48,24 @@ class Page:
         if not self.after.isdecimal() or len(self.after) > 18:
             raise _not_ours()
         return int(self.after)
+
+    def after_moment(self) -> tuple[datetime, str] | None:
+        """`after` where lists are keyed by `moment_key`; 422 for the cursor of another list."""
+        if self.after is None:
+            return None
+        moment, _, id = self.after.partition(" ")
+        try:
+            at = datetime.fromisoformat(moment)
+        except ValueError:
+            raise _not_ours() from None
+        if at.tzinfo is None or not id:
+            raise _not_ours()
+        return at, id
+
+
+def moment_key(at: datetime, id: str) -> str:
+    """The key of a row in a list that goes by a moment, and among equals by id."""
+    return f"{at.isoformat()} {id}"
 
 
 def encode(key: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.auth import Principal, Scope
 from app.db import Database
 from app.http import DatabaseDep, OperationDep, ReadSession, answer, requires
-from app.pagination import Items, PageDep, link_next
+from app.pagination import Items, PageDep, link_next, moment_key
 from app.schemas.deletion_requests import DeletionRequestView, NewDeletionRequest, Preview
 from app.schemas.fields import Instant, Text
 from app.services import intake, request_views
@@ -64,19 +64,23 @@ def list_requests(
     external_id: Annotated[Text | None, Query(max_length=200)] = None,
     due_before: Instant | None = None,
 ) -> Items[DeletionRequestView]:
-    """Requests, newest first."""
+    """Requests, newest first; with `due_before` by deadline, the most pressing first."""
+    by_deadline = due_before is not None
     rows = request_views.list_requests(
         session,
         caller.tenant_id,
         limit=page.limit + 1,
-        before_id=page.after,
+        before_id=None if by_deadline else page.after,
+        after_due=page.after_moment() if by_deadline else None,
         state=state,
         model=model,
         subject=subject,
         external_id=external_id,
         due_before=due_before,
     )
-    shown, cursor = page.cut(rows, lambda request: request.id)
+    shown, cursor = page.cut(
+        rows, lambda one: moment_key(one.due_at, one.id) if by_deadline else one.id
+    )
     link_next(http, response, cursor)
     return Items(items=request_views.views(session, shown), next=cursor)
 

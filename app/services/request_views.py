@@ -51,8 +51,12 @@ def list_requests(
     subject: str | None = None,
     external_id: str | None = None,
     due_before: datetime | None = None,
+    after_due: tuple[datetime, str] | None = None,
 ) -> Sequence[DeletionRequest]:
-    """Up to `limit` of the tenant's requests, newest first, older than `before_id`."""
+    """Up to `limit` of the tenant's requests, newest first, older than `before_id`.
+
+    With `due_before` by deadline, the first one first, behind that of `after_due` and its id.
+    """
     rows = select(DeletionRequest).where(DeletionRequest.tenant_id == tenant_id)
     if before_id is not None:
         rows = rows.where(DeletionRequest.id < before_id)
@@ -76,6 +80,12 @@ def list_requests(
         rows = rows.where(DeletionRequest.external_id == external_id)
     if due_before is not None:
         rows = rows.where(DeletionRequest.due_at < due_before)
+        if after_due is not None:
+            due_at, id = after_due
+            later = (DeletionRequest.due_at > due_at) | (DeletionRequest.id > id)
+            rows = rows.where(DeletionRequest.due_at >= due_at, later)
+        by_deadline = rows.order_by(DeletionRequest.due_at, DeletionRequest.id)
+        return session.scalars(by_deadline.limit(limit)).all()
     return session.scalars(rows.order_by(DeletionRequest.id.desc()).limit(limit)).all()
 
 

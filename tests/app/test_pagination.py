@@ -42,3 +42,11 @@ def test_pages_hold_every_row_once(numbers: list[int], limit: int) -> None:
 def test_a_cursor_of_another_list_is_refused() -> None:
     with pytest.raises(Invalid, match="not a cursor of this list"):
         Page(10, "ver_0123").after_number()
+
+
+@pytest.mark.parametrize(
+    "key", ["req_01", "2026-01-01T00:00:00+00:00", "2026-01-01 req_01", "soon req_01"]
+)
+def test_a_cursor_of_another_list_is_refused_where_pages_go_by_a_moment(key: str) -> None:
+    with pytest.raises(Invalid, match="not a cursor of this list"):
+        Page(10, key).after_moment()

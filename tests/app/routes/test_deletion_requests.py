@@ -285,6 +285,13 @@ def test_lists_are_filtered_and_paged(service: Service, client: httpx.Client) ->
     assert ids(subject="s-0") == [c, a]
     assert ids(external_id="A") == [a]
     assert ids(due_before="2026-02-01T00:00:01Z") == [b]
+    assert ids(due_before="2031-01-01T00:00:00Z") == [b, c, a]  # by deadline
+    assert ids(due_before="2031-01-01T00:00:00Z", state="queued") == [b, a]
+    pressing = client.get(URL, params={"due_before": "2031-01-01T00:00:00Z", "limit": 1})
+    for one in (c, a):
+        pressing = client.get(pressing.links["next"]["url"])
+        assert [item["id"] for item in pressing.json()["items"]] == [one]
+    assert pressing.json()["next"] is None
     first = client.get(URL, params={"limit": 2})
     assert [item["id"] for item in first.json()["items"]] == [c, b]
     following = client.get(first.links["next"]["url"])
