@@ -1,5 +1,6 @@
 """The HTTP service: `uvicorn --factory app.main:create_app`."""
 
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from app import logs, openapi, problems
 from app.http import Parts
 from app.metrics import HttpMetrics, WorkCollector
 from app.middleware import BodyLimits, RequestContext
+from app.opendsr import processor
 from app.routes import (
     aliases,
     console,
@@ -35,6 +37,8 @@ from app.routes import (
     webhooks,
 )
 from app.settings import Settings, get_settings
+
+_log = logging.getLogger(__name__)
 
 ROUTERS: list[APIRouter] = [
     models.router,
@@ -71,6 +75,13 @@ def _uploads() -> list[re.Pattern[str]]:
     ]
 
 
+def _say_faults(settings: Settings) -> None:
+    """Log what will not work as it is configured; the rest of the service does."""
+    fault = processor.fault_of(settings)
+    if fault is not None:
+        _log.error("OpenDSR's answers cannot be signed: %s", fault)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The service with these settings, or with those of the environment."""
     settings = settings or get_settings()
@@ -82,6 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logs.configure()
+        _say_faults(settings)
         yield
         parts.database.dispose()
 

@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     it a self-signed one of the signing key is used, to try things out."""
     dsr_key_file: Path | None = None
     """The certificate's private key, PEM: RSA, ECDSA or Ed25519."""
+    dsr_callback_keep_seconds: float = Field(30 * 86400, gt=0)
+    """How long callbacks are kept on record that were delivered to OpenDSR controllers."""
 
     @field_validator("database_url")
     @classmethod

@@ -4,6 +4,7 @@ import logging
 
 from sqlalchemy.exc import DBAPIError
 
+from app.opendsr.callbacks import prune as prune_callbacks
 from app.services.retention import purge_due
 from app.webhooks.queue import prune_deliveries
 from worker.callbacks import call_back
@@ -28,6 +29,7 @@ def run_local(shop: Workshop) -> None:
         lambda: prune(database),
         lambda: prune_deliveries(database),
         lambda: call_back(database, settings, shop.stop),
+        lambda: prune_callbacks(database, settings.dsr_callback_keep_seconds),
         lambda: sweep_staging(settings.state_dir, database),
         lambda: sweep_states(settings.state_dir, database),
     )

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db import Database, database_now
+from app.opendsr.callbacks import prune as prune_callbacks
 from app.settings import Settings
 from app.states import JobState
 from app.tables import Job, OutboxMessage
@@ -40,6 +41,7 @@ def relay(
         lambda: prune(database),
         lambda: prune_deliveries(database),
         lambda: call_back(database, settings, stop),
+        lambda: prune_callbacks(database, settings.dsr_callback_keep_seconds),
     )
     with (
         Housekeeping(settings.heartbeat_seconds, chores),

@@ -1,31 +1,34 @@
 """Callbacks to OpenDSR controllers: one a URL for each change of a request's status.
 
-They are made by looking at the requests whose story is not over, claimed by lease, sent through the
-webhooks' guard against inner addresses, and tried again as webhooks are: at least once.
+They are made from ledger events, of which a cursor passes over none, claimed by lease, sent through
+the webhooks' guard against inner addresses, and tried again as webhooks are: at least once.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from app.db import Database, database_now
-from app.dsr_tables import DsrCallback, DsrRequest
-from app.ids import new_id
-from app.opendsr.processor import Processor
+from app.dsr_tables import DsrCallback, DsrCursor, DsrRequest
+from app.opendsr.processor import Processor, ProcessorFault
 from app.schemas.opendsr import DsrCallbackBody
-from app.services.opendsr import status_of, statuses
+from app.services.opendsr import tell
 from app.settings import Settings
 from app.states import DeliveryState
+from app.tables import DeletionRequest, LedgerEvent, LedgerHead
 from app.webhooks.queue import wait_before
 from app.webhooks.sending import Message, Outcome
 
-_OVER = ("completed", "cancelled")
+_EVENTS = 500
+"""Looked at in one transaction."""
 _AT_ONCE = 20
 _LEASE = timedelta(seconds=90)
 """Well over the longest time limit of an attempt, 30 s."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,42 +41,52 @@ class ClaimedCallback:
 
 
 def derive(database: Database) -> int:
-    """How many callbacks were made of changes that no controller was told of yet."""
+    """How many callbacks were made of changes that no controller was told of yet.
+
+    Only requests are looked at that the ledger has something new of.
+    """
+    behind = (
+        select(DsrCursor.tenant_id)
+        .join(LedgerHead, LedgerHead.tenant_id == DsrCursor.tenant_id)
+        .where(DsrCursor.seq < LedgerHead.seq)
+    )
     with database.read() as session:
-        rows = session.scalars(select(DsrRequest).where(DsrRequest.told_status.not_in(_OVER))).all()
-        now = statuses(session, rows)
-        changed = [row.id for row in rows if now[row.id] != row.told_status]
+        tenants = session.scalars(behind).all()
     made = 0
-    for dsr_id in changed:
-        with database.write() as session, session.begin():
-            made += _derive(session, dsr_id)
+    for tenant_id in tenants:
+        more = True
+        while more:
+            with database.write() as session, session.begin():
+                count, more = _derive(session, tenant_id)
+            made += count
     return made
 
 
-def _derive(session: Session, dsr_id: str) -> int:
-    row = session.scalar(
-        select(DsrRequest).where(DsrRequest.id == dsr_id).with_for_update(skip_locked=True)
+def _derive(session: Session, tenant_id: str) -> tuple[int, bool]:
+    """How many callbacks the tenant's next events made, and whether there may be more of those."""
+    cursor = session.scalar(
+        select(DsrCursor).where(DsrCursor.tenant_id == tenant_id).with_for_update(skip_locked=True)
     )
-    if row is None:
-        return 0
-    status = status_of(session, row)
-    if status == row.told_status:
-        return 0
-    row.told_status = status
-    now = database_now(session)
-    session.add_all(
-        DsrCallback(
-            id=new_id("cbk"),
-            tenant_id=row.tenant_id,
-            dsr_id=row.id,
-            url=url,
-            status=status,
-            state=DeliveryState.WAITING,
-            next_attempt_at=now,
-        )
-        for url in row.callback_urls
-    )
-    return len(row.callback_urls)
+    if cursor is None:
+        return 0, False
+    events = session.execute(
+        select(LedgerEvent.seq, LedgerEvent.kind, LedgerEvent.entity_id)
+        .where(LedgerEvent.tenant_id == tenant_id, LedgerEvent.seq > cursor.seq)
+        .order_by(LedgerEvent.seq)
+        .limit(_EVENTS)
+    ).all()
+    if not events:
+        return 0, False
+    cursor.seq = events[-1].seq
+    changed = {event.entity_id for event in events if event.kind.startswith("request.")}
+    asked = select(DeletionRequest.external_id).where(DeletionRequest.id.in_(changed))
+    rows = session.scalars(
+        select(DsrRequest)
+        .where(DsrRequest.tenant_id == tenant_id, DsrRequest.subject_request_id.in_(asked))
+        .order_by(DsrRequest.id)
+        .with_for_update()
+    ).all()
+    return sum(tell(session, row) for row in rows), len(events) == _EVENTS
 
 
 def claim(database: Database, settings: Settings) -> Sequence[ClaimedCallback]:
@@ -81,7 +94,11 @@ def claim(database: Database, settings: Settings) -> Sequence[ClaimedCallback]:
     with database.read() as session:
         if session.scalar(_due(session).limit(1)) is None:
             return []
-    processor = Processor.load(settings)
+    try:
+        processor = Processor.load(settings)
+    except ProcessorFault as fault:
+        _log.error("OpenDSR callbacks wait: %s", fault)
+        return []
     with database.write() as session, session.begin():
         rows = session.scalars(
             _due(session)
@@ -116,6 +133,19 @@ def settle(
             row.next_attempt_at = database_now(session) + wait
         else:
             row.state = DeliveryState.DEAD
+
+
+def prune(database: Database, keep_seconds: float) -> None:
+    """Drop what was delivered so long ago."""
+    with database.write() as session, session.begin():
+        before = database_now(session) - timedelta(seconds=keep_seconds)
+        session.execute(
+            delete(DsrCallback).where(
+                DsrCallback.state == DeliveryState.DELIVERED,
+                # The end of the lease under which it was delivered.
+                DsrCallback.next_attempt_at < before,
+            )
+        )
 
 
 def _due(session: Session) -> Select[DsrCallback]:

@@ -7,10 +7,12 @@ of every answer's and callback's body: RSA (PKCS #1 v1.5) and ECDSA over its SHA
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -23,6 +25,10 @@ Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 DOMAIN_HEADER = "X-OpenDSR-Processor-Domain"
 SIGNATURE_HEADER = "X-OpenDSR-Signature"
 _BEGIN, _END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2049, 12, 31, tzinfo=UTC)
+
+
+class ProcessorFault(Exception):
+    """The façade cannot sign; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +44,24 @@ class Processor:
     def load(cls, settings: Settings) -> Self:
         """As the settings have it; without a certificate of theirs, one of the signing key.
 
-        Raises ValueError where a file holds something else.
+        Raises ProcessorFault where a file cannot be read or holds something else.
         """
         domain = urlsplit(settings.public_url or "").hostname or "localhost"
         file = settings.dsr_key_file or settings.signing_key
-        key = load_pem_private_key(file.read_bytes(), password=None)
-        if not isinstance(key, Key):
-            raise ValueError(f"{file} holds no RSA, ECDSA or Ed25519 key")
+        key = _key(file)
         if settings.dsr_certificate_file is None:
             return cls(domain, _self_signed(domain, key), key)
-        pem = settings.dsr_certificate_file.read_bytes()
-        if x509.load_pem_x509_certificate(pem).public_key() != key.public_key():
-            raise ValueError(f"{settings.dsr_certificate_file} is not of the key in {file}")
+        pem = _content(settings.dsr_certificate_file)
+        try:
+            certified = x509.load_pem_x509_certificate(pem).public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            fault = f"{settings.dsr_certificate_file} holds no X.509 certificate in PEM"
+            raise ProcessorFault(fault) from None
+        if certified != key.public_key():
+            fault = (
+                f"the certificate in {settings.dsr_certificate_file} is not of the key in {file}"
+            )
+            raise ProcessorFault(fault)
         return cls(domain, pem, key)
 
     def headers(self, body: bytes) -> dict[str, str]:
@@ -65,6 +77,34 @@ class Processor:
                 return self.key.sign(body, ec.ECDSA(SHA256()))
             case _:
                 return self.key.sign(body)
+
+
+def fault_of(settings: Settings) -> str | None:
+    """Why OpenDSR's answers could not be signed, as one sentence."""
+    try:
+        Processor.load(settings)
+    except ProcessorFault as fault:
+        return str(fault)
+    return None
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ProcessorFault(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _key(file: Path) -> Key:
+    try:
+        key = load_pem_private_key(_content(file), password=None)
+    except TypeError:
+        raise ProcessorFault(f"the key in {file} is locked by a password: unlock it") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ProcessorFault(f"{file} holds no private key in PEM") from None
+    if not isinstance(key, Key):
+        raise ProcessorFault(f"{file} holds no RSA, ECDSA or Ed25519 key")
+    return key
 
 
 def _self_signed(domain: str, key: Key) -> bytes:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
 from app.http import Parts, PartsDep
+from app.opendsr.processor import fault_of
 
 router = APIRouter(tags=["operations"])
 
@@ -28,6 +29,7 @@ def ready(parts: PartsDep) -> JSONResponse:
         "schema": _schema(parts),
         "storage": _storage(parts),
         "signing_key": "ok",  # without one the process would not have started
+        "opendsr": fault_of(parts.settings) or "ok",
     }
     well = all(result == "ok" for result in checks.values())
     return JSONResponse(

@@ -1,10 +1,11 @@
 """OpenDSR messages, as its specification names them: https://github.com/opengdpr/OpenDSR."""
 
+import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.schemas.fields import Instant, SubjectId, Text
 
@@ -13,6 +14,12 @@ REQUEST_EXAMPLE = "a7551968-d5d6-44b2-9831-815ac9017798"
 
 Status = Literal["pending", "in_progress", "completed", "cancelled"]
 IdentityType = Literal["controller_customer_id", "email"]
+HashFormat = Literal["md5", "sha1", "sha256"]
+IdentityFormat = Literal["raw", HashFormat]
+IDENTITY_TYPES: tuple[IdentityType, ...] = get_args(IdentityType)
+HASH_FORMATS: tuple[HashFormat, ...] = get_args(HashFormat)
+IDENTITY_FORMATS: tuple[IdentityFormat, ...] = ("raw", *HASH_FORMATS)
+_HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 _CALLBACKS = 10
 
 
@@ -37,7 +44,7 @@ class SupportedIdentity(BaseModel):
     """What a data subject may be named by."""
 
     identity_type: IdentityType
-    identity_format: Literal["raw"]
+    identity_format: IdentityFormat
 
 
 class Discovery(BaseModel):
@@ -50,11 +57,18 @@ class Discovery(BaseModel):
 
 
 class Identity(SupportedIdentity):
-    """A data subject, by the id that manifests have for it."""
+    """A data subject, by the id that manifests have for it, or by that id's hash in hex."""
 
     model_config = ConfigDict(extra="forbid")
 
     identity_value: SubjectId
+
+    @model_validator(mode="after")
+    def _is_hash(self) -> Self:
+        digits = _HEX_DIGITS.get(self.identity_format)
+        if digits is not None and not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", self.identity_value):
+            raise ValueError(f"a value in {self.identity_format} has {digits} hexadecimal digits")
+        return self
 
 
 class NewDsrRequest(BaseModel):

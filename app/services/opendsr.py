@@ -5,23 +5,25 @@ thresholds, is `in_progress`: it is not fulfilled, and somebody must look at it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db import database_now
-from app.dsr_tables import DsrRequest
+from app import ledger
+from app.db import Database, database_now
+from app.dsr_tables import DsrCallback, DsrCursor, DsrRequest
 from app.ids import new_id
-from app.problems import Invalid, NotFound, Problem
+from app.opendsr import digests
+from app.problems import Invalid, NotFound, Problem, Unavailable
 from app.schemas.deletion_requests import NewDeletionRequest
-from app.schemas.opendsr import DsrStatus, NewDsrRequest, Status
+from app.schemas.opendsr import DsrStatus, HashFormat, Identity, NewDsrRequest, Status
 from app.services import cancellation, intake
 from app.services.attempts import lock_ledger
-from app.services.cells import CHUNK, promoted_version
+from app.services.cells import promoted_version
 from app.services.intake import CLOCK_SKEW
 from app.services.request_views import receipt_href
-from app.states import FINISHED_REQUEST, RequestState
+from app.states import FINISHED_REQUEST, DeliveryState, RequestState
 from app.tables import DeletionRequest, Instance, Model
 
 _WITHDRAWN = (RequestState.CANCELLED, RequestState.DENIED, RequestState.EXPIRED)
@@ -33,11 +35,23 @@ _WAITING = (
 )
 
 
+def prepare(database: Database, tenant_id: str, body: NewDsrRequest) -> None:
+    """Have the subjects of all models in service hashed, as this request needs them."""
+    algorithms = _hashes(body.subject_identities)
+    if not algorithms:
+        return
+    with database.read() as session:
+        roots = {root_id for _, root_id in _in_service(session, tenant_id)}
+    for root_id in sorted(roots):
+        for algorithm in algorithms:
+            digests.prepare(database, tenant_id, root_id, algorithm)
+
+
 def receive(
     session: Session, tenant_id: str, body: NewDsrRequest, content: bytes, actor: str
 ) -> DsrRequest:
     """The new row, or the one that the same message made before; 400 for another message's id."""
-    lock_ledger(session, tenant_id)
+    head = ledger.lock(session, tenant_id)
     digest = hashlib.sha256(content).hexdigest()
     known = _find(session, tenant_id, body.subject_request_id)
     if known is not None:
@@ -49,17 +63,16 @@ def receive(
     if body.submitted_time > now + CLOCK_SKEW:
         at = body.submitted_time.isoformat()
         raise Invalid("#/submitted_time", f"submitted_time {at} is in the future")
-    subjects = list(dict.fromkeys(one.identity_value for one in body.subject_identities))
     asked = {
         "reason": f"opendsr:{body.regulation}",
         "external_id": body.subject_request_id,
         "received_at": body.submitted_time.isoformat(),
     }
     made = []
-    for model, theirs in _known_to(session, tenant_id, subjects):
+    for model, theirs in _known_to(session, tenant_id, body.subject_identities):
         named = {**asked, "model": model.id, "subjects": theirs}
         request = NewDeletionRequest.model_validate(named)
-        made.append(intake.receive(session, tenant_id, request, actor))
+        made.append(intake.receive(session, tenant_id, request, actor).request)
     row = DsrRequest(
         id=new_id("dsr"),
         tenant_id=tenant_id,
@@ -72,8 +85,34 @@ def receive(
         told_status="pending",
     )
     session.add(row)
+    if session.get(DsrCursor, tenant_id) is None:
+        # What this transaction has done comes behind the ledger's head.
+        session.add(DsrCursor(tenant_id=tenant_id, seq=head.seq))
     session.flush()
+    tell(session, row)
     return row
+
+
+def tell(session: Session, row: DsrRequest) -> int:
+    """How many callbacks it takes to tell the controller that its request's status has changed."""
+    status = _status(_requests(session, row))
+    if status == row.told_status:
+        return 0
+    row.told_status = status
+    now = database_now(session)
+    session.add_all(
+        DsrCallback(
+            id=new_id("cbk"),
+            tenant_id=row.tenant_id,
+            dsr_id=row.id,
+            url=url,
+            status=status,
+            state=DeliveryState.WAITING,
+            next_attempt_at=now,
+        )
+        for url in row.callback_urls
+    )
+    return len(row.callback_urls)
 
 
 def find(session: Session, tenant_id: str, subject_request_id: str) -> DsrRequest:
@@ -88,7 +127,7 @@ def cancel(session: Session, tenant_id: str, subject_request_id: str, actor: str
     """Withdraw a request that is still `pending`, with its deletion requests; else 400."""
     lock_ledger(session, tenant_id)
     row = find(session, tenant_id, subject_request_id)
-    now = status_of(session, row)
+    now = _status(_requests(session, row))
     if now != "pending":
         raise Problem(
             400,
@@ -110,28 +149,14 @@ def view(session: Session, row: DsrRequest, base_url: str) -> DsrStatus:
         controller_id=row.tenant_id,
         expected_completion_time=row.expected_completion_time,
         subject_request_id=row.subject_request_id,
-        request_status=status_of(session, row),
+        request_status=_status(_requests(session, row)),
         results_url=f"{base_url}{receipt_href(ids[0])}" if len(ids) == 1 else None,
         results_count=len(ids),
     )
 
 
-def status_of(session: Session, row: DsrRequest) -> Status:
-    """What its deletion requests have come to, in OpenDSR's words."""
-    return statuses(session, [row])[row.id]
-
-
-def statuses(session: Session, rows: Sequence[DsrRequest]) -> dict[str, Status]:
-    """The status of each, by id; their deletion requests are read many at a time."""
-    ids = [request_id for row in rows for request_id in row.deletion_requests]
-    found: dict[str, DeletionRequest] = {}
-    for start in range(0, len(ids), CHUNK):
-        some = select(DeletionRequest).where(DeletionRequest.id.in_(ids[start : start + CHUNK]))
-        found.update((request.id, request) for request in session.scalars(some))
-    return {row.id: _status([found[one] for one in row.deletion_requests]) for row in rows}
-
-
 def _status(requests: Sequence[DeletionRequest]) -> Status:
+    """What they have come to, in OpenDSR's words."""
     states = {RequestState(request.state) for request in requests}
     if all(_is_done(one) or one.state in _WITHDRAWN for one in requests):
         return "cancelled" if states and states <= set(_WITHDRAWN) else "completed"
@@ -160,21 +185,40 @@ def _find(session: Session, tenant_id: str, subject_request_id: str) -> DsrReque
 
 
 def _known_to(
-    session: Session, tenant_id: str, subjects: Sequence[str]
-) -> Sequence[tuple[Model, list[str]]]:
-    """The tenant's models in service that know some of these subjects, each with those."""
+    session: Session, tenant_id: str, identities: Sequence[Identity]
+) -> Iterator[tuple[Model, list[str]]]:
+    """The tenant's models in service that know some of these people, each with their subjects."""
+    raw = list(
+        dict.fromkeys(one.identity_value for one in identities if one.identity_format == "raw")
+    )
+    for model, root_id in _in_service(session, tenant_id):
+        rows = select(Instance.subject).where(
+            Instance.root_id == root_id, Instance.subject.in_(raw)
+        )
+        known = set(session.scalars(rows.distinct()))
+        subjects = [one for one in raw if one in known]
+        for algorithm, hashes in _hashes(identities).items():
+            if not digests.is_ready(session, root_id, algorithm):
+                raise Unavailable(f"model {model.name!r} has just got other data: try again")
+            subjects += digests.subjects_of(session, root_id, algorithm, hashes)
+        if subjects:
+            yield model, list(dict.fromkeys(subjects))
+
+
+def _in_service(session: Session, tenant_id: str) -> Iterator[tuple[Model, str]]:
+    """The tenant's models in service, each with the root version that has its manifest."""
     models = select(Model).where(Model.tenant_id == tenant_id, Model.archived_at.is_(None))
-    found = []
     for model in session.scalars(models.order_by(Model.id)).all():
         version = promoted_version(session, model)
-        if version is None or model.description is None:
-            continue
-        rows = session.scalars(
-            select(Instance.subject)
-            .where(Instance.root_id == version.root_id, Instance.subject.in_(subjects))
-            .distinct()
-        )
-        known = set(rows)
-        if known:
-            found.append((model, [one for one in subjects if one in known]))
+        if version is not None and model.description is not None:
+            yield model, version.root_id
+
+
+def _hashes(identities: Sequence[Identity]) -> dict[HashFormat, set[bytes]]:
+    """The hashed identities, by algorithm."""
+    found: dict[HashFormat, set[bytes]] = {}
+    for one in identities:
+        if one.identity_format != "raw":
+            value = bytes.fromhex(one.identity_value)
+            found.setdefault(one.identity_format, set()).add(value)
     return found

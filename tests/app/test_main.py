@@ -23,7 +23,13 @@ def test_the_service_is_alive_and_ready(client: httpx.Client) -> None:
     assert ready.status_code == 200, ready.text
     assert ready.json() == {
         "status": "ok",
-        "checks": {"database": "ok", "schema": "ok", "storage": "ok", "signing_key": "ok"},
+        "checks": {
+            "database": "ok",
+            "schema": "ok",
+            "storage": "ok",
+            "signing_key": "ok",
+            "opendsr": "ok",
+        },
     }
 
 
