@@ -5,56 +5,87 @@ weight. Written for directions in which a model is *moved*: along `direction` th
 to first order, by `rows[k] @ direction`.
 """
 
+from collections.abc import Callable
+
 import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-_RIDGE = 1e-6
+_RIDGE = 1e-9
 """Added to the diagonal of the Gramian of unit rows: rounding can make it indefinite, and rows that
 repeat each other make it singular."""
+_COLUMNS = 2**20
+"""Taken to double precision at a time."""
 
 
 def cone(direction: Tensor, rows: Tensor) -> Tensor:
     """The nearest vector along which no row's loss rises: `rows @ result <= 0`, up to the ridge.
 
-    The projection on the polar cone of the rows, `d - G' nu` with
-    `nu = argmin_{nu >= 0} |d - G' nu|^2`, solved on the K x K Gramian of the unit rows (the dual of
-    the quadratic program in Gradient Episodic Memory, arXiv 1706.08840, eq. 11). A direction that
-    is already harmless comes back unchanged; rows of zeros forbid nothing.
+    A direction that is already harmless comes back unchanged; rows of zeros forbid nothing.
     """
-    gram = (rows @ rows.T).double().cpu()
-    lengths = gram.diagonal().sqrt()
-    used = lengths > 0
-    if not bool(used.any()):
-        return direction
-    lengths = lengths[used]
-    gram = gram[used][:, used] / lengths.outer(lengths)
-    gram.diagonal().add_(_RIDGE)
-    factor = torch.linalg.cholesky(gram)
-    against = ((rows @ direction).double().cpu()[used] / lengths)[:, None]
-    pull = torch.linalg.solve_triangular(factor, against, upper=False).squeeze(1)
-    solution, _ = nnls(factor.T.numpy(), pull.numpy())
-    weights = torch.zeros(len(rows), dtype=torch.float64)
-    weights[used] = torch.from_numpy(solution) / lengths
-    return direction - weights.to(direction) @ rows
+    return _without(direction, rows, cone_weights)
 
 
 def complement(direction: Tensor, rows: Tensor) -> Tensor:
-    """The part of `direction` that is orthogonal to every row: no row loss moves, up or down.
+    """The part of `direction` that is orthogonal to every row: no row loss moves, up or down."""
+    return _without(direction, rows, complement_weights)
 
-    The rows are orthogonalised one after another (modified Gram-Schmidt); one that the others
-    already span is left out. This is the gradient orthogonalisation of arXiv 2605.19042.
+
+def cone_weights(gram: Tensor, against: Tensor) -> Tensor:
+    """How much of each row to take away, [K], for the projection on the polar cone of the rows.
+
+    `nu = argmin_{nu >= 0} |d - G' nu|^2` for unit rows G, from the rows' Gramian `gram` [K, K] and
+    their products with the direction, `against` [K], both in double precision. It is the dual of
+    the quadratic program in Gradient Episodic Memory (arXiv 1706.08840, eq. 11).
     """
-    basis: list[Tensor] = []
-    for row in rows:
-        rest = _remove(_remove(row, basis), basis)  # the second pass takes what rounding left
-        length = rest.norm()
-        if length > 1e-4 * row.norm():
-            basis.append(rest / length)
-    return _remove(_remove(direction, basis), basis)
+    lengths = gram.diagonal().sqrt()
+    used = lengths > 0
+    weights = torch.zeros_like(against)
+    if not bool(used.any()):
+        return weights
+    lengths = lengths[used]
+    units = gram[used][:, used] / lengths.outer(lengths)
+    units.diagonal().add_(_RIDGE)
+    factor = torch.linalg.cholesky(units)
+    pull = torch.linalg.solve_triangular(factor, (against[used] / lengths)[:, None], upper=False)
+    solution, _ = nnls(factor.T.numpy(), pull.squeeze(1).numpy())
+    weights[used] = torch.from_numpy(solution) / lengths
+    return weights
 
 
-def _remove(vector: Tensor, basis: list[Tensor]) -> Tensor:
-    for direction in basis:
-        vector = vector - (vector @ direction) * direction
-    return vector
+def complement_weights(gram: Tensor, against: Tensor) -> Tensor:
+    """How much of each row to take away, [K], so that the rest is orthogonal to all; as above.
+
+    The least-squares solution: the same as orthogonalising the rows one after another and removing
+    each in turn, which is the gradient orthogonalisation of arXiv 2605.19042. What of a row the
+    others span, up to rounding, is left out.
+    """
+    lengths = gram.diagonal().sqrt()
+    scale = torch.where(lengths > 0, 1 / lengths, 0.0)
+    units = gram * scale.outer(scale)
+    inverse: Tensor = torch.linalg.pinv(units, rtol=_RIDGE, hermitian=True)
+    return scale * (inverse @ (scale * against))
+
+
+def products(rows: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """The Gramian [K, K] of `rows` [K, D] and their products with `direction`, [K].
+
+    In double precision, on the CPU: in single precision, rows that nearly repeat each other cannot
+    be told apart.
+    """
+    gram = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    against = torch.zeros(len(rows), dtype=torch.float64)
+    for some, piece in zip(rows.split(_COLUMNS, 1), direction.split(_COLUMNS), strict=True):
+        exact = _exact(some)
+        gram += (exact @ exact.T).cpu()
+        against += (exact @ _exact(piece)).cpu()
+    return gram, against
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    """In double precision, which Apple's devices do not have."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
+def _without(direction: Tensor, rows: Tensor, weigh: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return direction - weigh(*products(rows, direction)).to(direction) @ rows

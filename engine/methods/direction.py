@@ -8,12 +8,13 @@ from torch import Tensor
 
 from engine import evaluation
 from engine.errors import Diverged
+from engine.gradient_rows import GradientRows
 from engine.gradients import flat_gradient, flatten, specific_weights, trainable
 from engine.methods.batches import Sampler
 from engine.methods.constraints import Constraints
 from engine.methods.settings import Settings
 from engine.problem import Problem
-from engine.projection import complement, cone
+from engine.projection import complement_weights, cone_weights
 from engine.retained_inputs import RetainedInputs
 
 _MASK_BATCH = 16
@@ -40,10 +41,12 @@ class Direction:
             if len(rows)
         ]
         self._retain = Sampler(retained, settings.retain_batch, problem.generator)
-        self._rows = torch.zeros(
-            settings.row_chunks * settings.row_memory, sum(w.numel() for w in self.weights)
-        ).to(problem.device)
-        self._next_row = 0
+        self._rows = GradientRows(
+            settings.row_chunks * settings.row_memory,
+            [weight.numel() for weight in self.weights],
+            problem.device,
+            settings.row_bytes,
+        )
         self._mask = self._specific(forgetting, retained)
         self._metric = self._of_retained_inputs(retained)
 
@@ -71,32 +74,32 @@ class Direction:
 
     def forget_rows(self) -> None:
         """Drop the retain gradients of steps that were taken back."""
-        self._rows.zero_()
+        self._rows.clear()
 
     def tensors(self) -> dict[str, Tensor]:
         """What changes from step to step; for `restore`."""
         waiting = {f"waiting.{n}": s.waiting for n, s in enumerate([*self._forget, self._retain])}
-        return {"rows": self._rows, "targets": self.constraints.targets, **waiting}
+        return {**self._rows.tensors(), "targets": self.constraints.targets, **waiting}
 
     def restore(self, tensors: Mapping[str, Tensor], evaluations: int, next_row: int) -> None:
         """Go on where another process was when it took these `tensors`."""
-        self._rows.copy_(tensors["rows"])
+        self._rows.restore(tensors, next_row)
         self.constraints.targets.copy_(tensors["targets"])
         for number, sampler in enumerate([*self._forget, self._retain]):
             sampler.waiting = tensors[f"waiting.{number}"]
-        self.evaluations, self._next_row = evaluations, next_row
+        self.evaluations = evaluations
 
     @property
     def next_row(self) -> int:
         """Where the next retain gradient goes."""
-        return self._next_row
+        return self._rows.next
 
     def _projected(self, towards: Tensor) -> Tensor:
         match self.settings.projection:
             case "cone":
-                return cone(towards, self._rows)
+                return self._rows.project(towards, cone_weights)
             case "complement":
-                return complement(towards, self._rows)
+                return self._rows.project(towards, complement_weights)
             case "none":
                 return towards
 
@@ -137,8 +140,7 @@ class Direction:
         total = torch.zeros_like(self._mask)
         for chunk in chunks:
             gradient = self._cells_gradient(chunk, self.problem.retain[chunk])
-            self._rows[self._next_row] = gradient
-            self._next_row = (self._next_row + 1) % len(self._rows)
+            self._rows.add(gradient)
             total += gradient
         return total / len(chunks)
 

@@ -37,6 +37,8 @@ class Settings(MethodSettings):
     """Retain gradients a step, each of a chunk of the retain batch."""
     row_memory: int = Field(1, ge=1)
     """Steps for which such a gradient constrains the forget direction."""
+    row_bytes: int = Field(2**31, ge=0)
+    """If such gradients take more in all, they lie in a temporary file, read a layer at a time."""
     change_bits: int | None = Field(7, ge=3, le=MOST_BITS)
     """In the end each weight's change is rounded to so many bits, with a step of its row's own, so
     that a version is stored in a fifth of its size; none for no rounding."""

@@ -172,3 +172,14 @@ def test_half_precision_passes_forget_as_well(digits: Any) -> None:
     assert min(aucs(given, given.forget)) > 0.4
     assert max(aucs(given, given.forget)) < 0.65
     assert all(weight.dtype == torch.float32 for weight in given.model.parameters())
+
+
+def test_retain_gradients_that_are_read_from_a_file_lead_to_the_same_weights(digits: Any) -> None:
+    few = {"rounds": 1, "min_steps": 6, "steps_per_instance": 0.1, "change_bits": None}
+    found = []
+    for row_bytes in (2**31, 0):
+        given = problem(digits, ["digit"], settings={"row_bytes": row_bytes, **few})
+        unlearn(given)
+        found.append([weight.detach() for weight in given.model.parameters()])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
