@@ -1,4 +1,4 @@
-"""The service's own commands: `python -m app db|keys|versions|openapi|check`."""
+"""The service's own commands: `python -m app db|keys|versions|webhook-secrets|openapi|check`."""
 
 import json
 from itertools import chain
@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from app import check_metrics, ledger, migrate, version_commands
+from app import check_metrics, ledger, migrate, version_commands, webhook_commands
 from app.auth import KeyHasher, Scope, create_key
 from app.db import Database
 from app.oidc.callers import person_behind
@@ -27,6 +27,7 @@ app.add_typer(db, name="db")
 signing_key = typer.Typer(no_args_is_help=True, help="The key that signs.")
 app.add_typer(keys, name="keys")
 app.add_typer(version_commands.app, name="versions")
+app.add_typer(webhook_commands.app, name="webhook-secrets")
 app.add_typer(signing_key, name="signing-key")
 
 
@@ -135,9 +136,13 @@ def check(
     ] = None,
 ) -> None:
     """Check the whole installation: schema, ledgers, and every stored file against its digest."""
-    faults = _faults(_database(), LocalStorage(get_settings().storage))
+    database = _database()
+    faults = _faults(database, LocalStorage(get_settings().storage))
     for fault in chain.from_iterable(faults.values()):
         typer.echo(fault, err=True)
+    if not faults["schema"]:
+        for note in checkup.notes(database, get_settings()):
+            typer.echo(f"note: {note}", err=True)
     if metrics_file is not None:
         check_metrics.write(metrics_file, {part: len(found) for part, found in faults.items()})
     if any(faults.values()):
@@ -157,6 +162,7 @@ def _faults(database: Database, storage: LocalStorage) -> dict[str, list[str]]:
             "role": [] if role is None else [role],
             "ledgers": list(checkup.ledger_faults(session)),
             "files": list(checkup.file_faults(session, storage)),
+            "configuration": list(checkup.configuration_faults(session, get_settings())),
         }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-PARTS = ("schema", "role", "ledgers", "files")
+PARTS = ("schema", "role", "ledgers", "files", "configuration")
 """What is checked: `ledgers` counts tenants whose chain, seals or rows do not hold."""
 
 

@@ -18,6 +18,7 @@ from app.routes import (
     aliases,
     console,
     deletion_requests,
+    documentation,
     events,
     files,
     health,
@@ -37,10 +38,14 @@ from app.routes import (
     webhooks,
 )
 from app.settings import Settings, get_settings
+from app.webhooks import secret_box
 
 _log = logging.getLogger(__name__)
 
 ROUTERS: list[APIRouter] = [
+    deletion_requests.router,  # the first is found quickest
+    imports.router,
+    request_verbs.router,
     models.router,
     versions.router,
     files.router,
@@ -50,9 +55,6 @@ ROUTERS: list[APIRouter] = [
     keys.router,
     ledger.router,
     health.router,
-    deletion_requests.router,
-    imports.router,
-    request_verbs.router,
     legal_holds.router,
     receipts.router,
     subjects.router,
@@ -61,6 +63,7 @@ ROUTERS: list[APIRouter] = [
     webhooks.router,
     opendsr.router,
     console.router,
+    documentation.router,
 ]
 
 
@@ -77,9 +80,12 @@ def _uploads() -> list[re.Pattern[str]]:
 
 def _say_faults(settings: Settings) -> None:
     """Log what will not work as it is configured; the rest of the service does."""
-    fault = processor.fault_of(settings)
-    if fault is not None:
-        _log.error("OpenDSR's answers cannot be signed: %s", fault)
+    cannot_sign = processor.fault_of(settings)
+    if cannot_sign is not None:
+        _log.error("OpenDSR's answers cannot be signed: %s", cannot_sign)
+    cannot_seal = secret_box.fault_of(settings)
+    if cannot_seal is not None:
+        _log.error("webhook secrets cannot be sealed: %s", cannot_seal)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -103,6 +109,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Unlearning as a service",
         lifespan=lifespan,
         openapi_tags=openapi.TAGS,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.parts = parts
     app.state.registry = registry

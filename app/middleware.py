@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,11 +26,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-}
-_DOCS = {  # FastAPI's pages load Swagger UI from its public address
-    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src 'self' data: "
-    "https://fastapi.tiangolo.com; style-src https://cdn.jsdelivr.net 'unsafe-inline'; "
-    "script-src https://cdn.jsdelivr.net 'unsafe-inline'; frame-ancestors 'none'"
 }
 
 
@@ -60,7 +55,7 @@ class RequestContext:
                 headers["X-Request-ID"] = request_id
                 standing = scope.get("state", {}).get("rate_limit")
                 headers.update(standing.headers if standing is not None else {})
-                for name, value in _security_headers(scope["path"]).items():
+                for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -151,10 +146,6 @@ class BodyLimits:
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _ACCEPTABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex
-
-
-def _security_headers(path: str) -> Mapping[str, str]:
-    return _HEADERS | _DOCS if path in ("/docs", "/redoc") else _HEADERS
 
 
 def _check_length(headers: Headers, limit: int) -> None:

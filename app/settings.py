@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     """An endpoint where nothing succeeded for so long is disabled when a delivery dies."""
     webhook_secret_overlap_seconds: float = Field(86400, ge=0)
     """How long deliveries are signed with the former secret too, after a rotation."""
+    webhook_key_file: Path | None = None
+    """Fernet keys, one a line, for the secrets in the database: the first seals, all open. The
+    service and every worker need it. Without it secrets are stored as they are."""
 
     dsr_certificate_file: Path | None = None
     """X.509, PEM, of the domain of `public_url`: OpenDSR controllers check answers with it. Without

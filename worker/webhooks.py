@@ -24,7 +24,7 @@ def deliver(database: Database, settings: Settings, stop: threading.Event) -> in
     sent = 0
     while not stop.is_set():
         queue.derive(database)
-        claimed = queue.claim(database)
+        claimed = queue.claim(database, settings)
         if not claimed:
             break
         asyncio.run(_send_all(database, settings, claimed, stop))

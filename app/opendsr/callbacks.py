@@ -129,7 +129,7 @@ def settle(
         if outcome.delivered:
             row.state = DeliveryState.DELIVERED
         elif row.attempts < settings.webhook_max_attempts:
-            wait = wait_before(row.attempts, settings.webhook_retry_seconds)
+            wait = wait_before(row.attempts, settings.webhook_retry_seconds, outcome.retry_after)
             row.next_attempt_at = database_now(session) + wait
         else:
             row.state = DeliveryState.DEAD

@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import migrate
 from app.http import Parts, PartsDep
-from app.opendsr.processor import fault_of
+from app.opendsr import processor
+from app.webhooks import secret_box
 
 router = APIRouter(tags=["operations"])
 
@@ -23,18 +24,22 @@ def live() -> dict[Literal["status"], Literal["ok"]]:
 
 @router.get("/readyz")
 def ready(parts: PartsDep) -> JSONResponse:
-    """Every part that a request needs works: 200, or 503 with what does not."""
+    """Every part that a request needs works: 200, or 503 with what does not.
+
+    `notes` are no faults: the service works, and could be set up better.
+    """
     checks = {
         "database": _database(parts),
         "schema": _schema(parts),
         "storage": _storage(parts),
         "signing_key": "ok",  # without one the process would not have started
-        "opendsr": fault_of(parts.settings) or "ok",
+        "opendsr": processor.fault_of(parts.settings) or "ok",
+        "webhook_secrets": secret_box.fault_of(parts.settings) or "ok",
     }
     well = all(result == "ok" for result in checks.values())
-    return JSONResponse(
-        {"status": "ok" if well else "unavailable", "checks": checks}, 200 if well else 503
-    )
+    notes = [secret_box.PLAIN_SECRETS] if parts.settings.webhook_key_file is None else []
+    told = {"status": "ok" if well else "unavailable", "checks": checks, "notes": notes}
+    return JSONResponse(told, 200 if well else 503)
 
 
 @router.get("/metrics", response_class=Response)

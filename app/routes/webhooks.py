@@ -1,5 +1,6 @@
 """`/v1/webhook-endpoints`: events sent to addresses of the tenant's, and what became of them."""
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.auth import Principal, Scope
 from app.http import OperationDep, PartsDep, ReadSession, answer, requires
 from app.pagination import Items, PageDep, link_next
-from app.problems import Conflict, Invalid
+from app.problems import Conflict, Invalid, Unavailable
 from app.schemas.fields import Text
 from app.schemas.webhooks import (
     DeliveryView,
@@ -23,10 +24,12 @@ from app.settings import Settings
 from app.states import DeliveryState
 from app.webhooks import queue
 from app.webhooks.addresses import AddressRefused, checked
+from app.webhooks.secret_box import KeyFault, SecretBox
 from expunge.webhooks import encode_secret
 
 router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 
+_log = logging.getLogger(__name__)
 Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 
 
@@ -39,11 +42,12 @@ def create(body: NewEndpoint, caller: Admin, operation: OperationDep, parts: Par
     Idempotency-Key answers 409 with the endpoint's id, since it cannot show the secret again.
     """
     _require_fit(body.url, parts.settings)
+    box = _box(parts.settings)
 
     def work(session: Session) -> Response:
-        row = webhooks.create(session, caller, body)
+        row, secret = webhooks.create(session, box, caller, body)
         location = f"/v1/webhook-endpoints/{row.id}"
-        shown = EndpointSecret.of(row, secret=encode_secret(row.secret))
+        shown = EndpointSecret.of(row, secret=encode_secret(secret))
         return answer(shown, 201, Location=location)
 
     def remembered(response: Response) -> Response:
@@ -112,11 +116,12 @@ def rotate_secret(
     Idempotency-Key rotates no further and answers 409.
     """
     overlap = parts.settings.webhook_secret_overlap_seconds
+    box = _box(parts.settings)
 
     def work(session: Session) -> Response:
         row = webhooks.find(session, caller.tenant_id, endpoint, lock=True)
-        webhooks.rotate(session, row, overlap, caller.name)
-        return answer(EndpointSecret.of(row, secret=encode_secret(row.secret)))
+        secret = webhooks.rotate(session, box, row, overlap, caller.name)
+        return answer(EndpointSecret.of(row, secret=encode_secret(secret)))
 
     return operation.run(work, lambda _: _shown_before(endpoint))
 
@@ -181,6 +186,16 @@ def _require_fit(url: str, settings: Settings) -> None:
         checked(url, allow_loopback=settings.webhook_allow_loopback)
     except AddressRefused as refusal:
         raise Invalid("#/url", f"url {url!r:.200} cannot be used: {refusal}") from None
+
+
+def _box(settings: Settings) -> SecretBox:
+    """What seals the secret; 503 while its key cannot be used."""
+    try:
+        return SecretBox.load(settings)
+    except KeyFault as fault:
+        _log.error("webhook secrets cannot be sealed: %s", fault)
+        detail = "the key that seals webhook secrets cannot be used at the moment"
+        raise Unavailable(detail, retry_after=60) from None
 
 
 def _shown_before(endpoint_id: str) -> Response:

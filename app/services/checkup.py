@@ -9,9 +9,13 @@ from sqlalchemy.orm import Session
 
 from app import ledger_check, migrate
 from app.db import Database
+from app.opendsr import processor
+from app.settings import Settings
 from app.states import VersionState
 from app.storage import Storage
 from app.tables import Tenant, Version
+from app.webhooks import sealed_rows
+from app.webhooks.secret_box import PLAIN_SECRETS, KeyFault, SecretBox
 
 _BLOCK = 1 << 20
 
@@ -46,6 +50,36 @@ def ledger_faults(session: Session) -> Iterator[str]:
         fault = ledger_check.verify(session, tenant.id)
         if fault is not None:
             yield f"ledger of tenant {tenant.name}: {fault}"
+
+
+def configuration_faults(session: Session, settings: Settings) -> Iterator[str]:
+    """What cannot be done with the keys that the settings name."""
+    has_key = settings.dsr_key_file is not None or settings.signing_key.exists()
+    cannot_sign = processor.fault_of(settings)
+    if has_key and cannot_sign is not None:  # a signing key of ours is made at first use
+        yield f"OpenDSR's answers cannot be signed: {cannot_sign}"
+    try:
+        yield from sealed_rows.unreadable(session, SecretBox.load(settings))
+    except KeyFault as fault:
+        yield f"webhook secrets cannot be read: {fault}"
+
+
+def notes(database: Database, settings: Settings) -> Iterator[str]:
+    """What is no fault and could be better."""
+    if settings.webhook_key_file is None:
+        yield PLAIN_SECRETS
+        return
+    try:
+        box = SecretBox.load(settings)
+    except KeyFault:
+        return
+    with database.read() as session:
+        count = sealed_rows.outdated(session, box)
+    if count:
+        yield (
+            f"the secrets of {count} webhook endpoints are not sealed with the first key:"
+            " run `python -m app webhook-secrets seal`"
+        )
 
 
 def file_faults(session: Session, storage: Storage) -> Iterator[str]:

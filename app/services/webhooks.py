@@ -19,10 +19,14 @@ from app.schemas.webhooks import EndpointChange, NewEndpoint
 from app.states import DeliveryState
 from app.tables import LedgerHead, WebhookDelivery, WebhookEndpoint
 from app.webhooks import queue
+from app.webhooks.secret_box import SecretBox
 
 
-def create(session: Session, caller: Principal, body: NewEndpoint) -> WebhookEndpoint:
-    """The new row, its cursor at the ledger's end or where the caller said."""
+def create(
+    session: Session, box: SecretBox, caller: Principal, body: NewEndpoint
+) -> tuple[WebhookEndpoint, bytes]:
+    """The new row, its cursor at the ledger's end or where the caller said, and its secret."""
+    secret = secrets.token_bytes(32)
     row = WebhookEndpoint(
         id=new_id("whk"),
         tenant_id=caller.tenant_id,
@@ -30,7 +34,7 @@ def create(session: Session, caller: Principal, body: NewEndpoint) -> WebhookEnd
         description=body.description,
         kinds=list(body.kinds),
         cursor=0,
-        secret=secrets.token_bytes(32),
+        secret=box.seal(secret),
         created_at=database_now(session),
     )
     _tell(session, row, "created", caller.name)
@@ -38,7 +42,7 @@ def create(session: Session, caller: Principal, body: NewEndpoint) -> WebhookEnd
     row.cursor = head.seq if body.after is None else min(body.after, head.seq)
     session.add(row)
     session.flush()
-    return row
+    return row, secret
 
 
 def find(session: Session, tenant_id: str, endpoint_id: str, *, lock: bool) -> WebhookEndpoint:
@@ -84,13 +88,17 @@ def remove(session: Session, row: WebhookEndpoint, actor: str) -> None:
     _tell(session, row, "removed", actor)
 
 
-def rotate(session: Session, row: WebhookEndpoint, overlap_seconds: float, actor: str) -> None:
-    """Give it a new secret; deliveries are signed with the former one too for a while."""
+def rotate(
+    session: Session, box: SecretBox, row: WebhookEndpoint, overlap_seconds: float, actor: str
+) -> bytes:
+    """The new secret; deliveries are signed with the former one too for a while."""
+    secret = secrets.token_bytes(32)
     until = database_now(session) + timedelta(seconds=overlap_seconds)
     row.former_secret, row.former_secret_until = row.secret, until
-    row.secret = secrets.token_bytes(32)
+    row.secret = box.seal(secret)
     session.flush()
     _tell(session, row, "secret_rotated", actor)
+    return secret
 
 
 def deliveries(

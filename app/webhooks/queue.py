@@ -5,6 +5,7 @@ deliveries of the events up to it. A worker that dies between sending and settli
 that runs out, and the delivery is sent again: at least once.
 """
 
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from app.services import events
 from app.settings import Settings
 from app.states import DeliveryState
 from app.tables import LedgerEvent, LedgerHead, WebhookDelivery, WebhookEndpoint
+from app.webhooks.secret_box import KeyFault, SecretBox, SecretUnreadable
 from app.webhooks.sending import Message, Outcome
 
 _EVENTS = 500
@@ -34,6 +36,7 @@ _FACTOR = 4
 _LONGEST_WAIT = 12 * 3600.0
 _KEEP = timedelta(days=30)
 _GONE = 410
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def wants(kinds: Sequence[str], kind: str) -> bool:
     )
 
 
-def claim(database: Database) -> Sequence[Claimed]:
+def claim(database: Database, settings: Settings) -> Sequence[Claimed]:
     """Some deliveries whose time has come, leased to the caller, who must send them now."""
     with database.read() as session:
         endpoints = session.scalars(
@@ -126,12 +129,23 @@ def claim(database: Database) -> Sequence[Claimed]:
         ).all()
     if not endpoints:
         return []
-    with database.write() as session, session.begin():
-        return [one for endpoint_id in endpoints for one in _claim(session, endpoint_id)]
+    try:
+        box = SecretBox.load(settings)
+    except KeyFault as fault:
+        _log.error("webhook deliveries wait: %s", fault)
+        return []
+    claimed: list[Claimed] = []
+    for endpoint_id in endpoints:
+        with database.write() as session, session.begin():
+            claimed += _claim(session, settings, box, endpoint_id)
+    return claimed
 
 
-def _claim(session: Session, endpoint_id: str) -> Sequence[Claimed]:
-    endpoint = session.get(WebhookEndpoint, endpoint_id)
+def _claim(
+    session: Session, settings: Settings, box: SecretBox, endpoint_id: str
+) -> Sequence[Claimed]:
+    # The endpoint first, as whoever settles or replays does, so that neither waits for the other.
+    endpoint = session.get(WebhookEndpoint, endpoint_id, with_for_update=True)
     if endpoint is None or endpoint.disabled_at is not None:
         return []
     rows = session.scalars(
@@ -142,15 +156,22 @@ def _claim(session: Session, endpoint_id: str) -> Sequence[Claimed]:
         .with_for_update(skip_locked=True)
     ).all()
     now = database_now(session)
-    keys = [endpoint.secret]
+    stored = [endpoint.secret]
     until = endpoint.former_secret_until
     if endpoint.former_secret is not None and until is not None and until > now:
-        keys.append(endpoint.former_secret)
-    claimed = []
+        stored.append(endpoint.former_secret)
     for row in rows:
         row.attempts += 1
         row.fence += 1
         row.last_attempt_at = now
+    try:
+        keys = [box.open(one) for one in stored]
+    except SecretUnreadable as error:
+        for row in rows:
+            _settle(session, settings, endpoint, row, Outcome(None, f"not sent: {error}"))
+        return []
+    claimed = []
+    for row in rows:
         row.lease_expires_at = now + _LEASE
         event = session.get_one(LedgerEvent, (endpoint.tenant_id, row.event_seq))
         body = events.view(event).model_dump_json().encode()
@@ -178,34 +199,47 @@ def settle(database: Database, settings: Settings, claimed: Claimed, outcome: Ou
         row = session.scalar(select(WebhookDelivery).where(*mine).with_for_update())
         if endpoint is None or row is None:
             return
-        now = database_now(session)
-        row.lease_expires_at = None
-        row.last_status, row.last_answer = outcome.status, outcome.answer
-        if outcome.delivered:
-            row.state = DeliveryState.DELIVERED
-            endpoint.failing_since = None
-            return
-        endpoint.failing_since = endpoint.failing_since or now
-        if row.attempts < settings.webhook_max_attempts:
-            row.next_attempt_at = now + wait_before(row.attempts, settings.webhook_retry_seconds)
-        else:
-            row.state = DeliveryState.DEAD
-        if outcome.status == _GONE:
-            _disable(session, endpoint, "the receiver answered 410 Gone")
-        elif row.state == DeliveryState.DEAD:
-            longest = timedelta(seconds=settings.webhook_disable_after_seconds)
-            if now - endpoint.failing_since >= longest:
-                since = endpoint.failing_since.isoformat(timespec="seconds")
-                _disable(session, endpoint, f"nothing was delivered since {since}")
+        _settle(session, settings, endpoint, row, outcome)
 
 
-def wait_before(attempts: int, first: float) -> timedelta:
+def _settle(
+    session: Session,
+    settings: Settings,
+    endpoint: WebhookEndpoint,
+    row: WebhookDelivery,
+    outcome: Outcome,
+) -> None:
+    now = database_now(session)
+    row.lease_expires_at = None
+    row.last_status, row.last_answer = outcome.status, outcome.answer
+    if outcome.delivered:
+        row.state = DeliveryState.DELIVERED
+        endpoint.failing_since = None
+        return
+    endpoint.failing_since = endpoint.failing_since or now
+    if row.attempts < settings.webhook_max_attempts:
+        wait = wait_before(row.attempts, settings.webhook_retry_seconds, outcome.retry_after)
+        row.next_attempt_at = now + wait
+    else:
+        row.state = DeliveryState.DEAD
+    if outcome.status == _GONE:
+        _disable(session, endpoint, "the receiver answered 410 Gone")
+    elif row.state == DeliveryState.DEAD:
+        longest = timedelta(seconds=settings.webhook_disable_after_seconds)
+        if now - endpoint.failing_since >= longest:
+            since = endpoint.failing_since.isoformat(timespec="seconds")
+            _disable(session, endpoint, f"nothing was delivered since {since}")
+
+
+def wait_before(attempts: int, first: float, asked: float | None) -> timedelta:
     """How long to wait after so many attempts: four times longer each time, at least half of it.
 
-    The rest is left to chance, so that what failed together does not come back together.
+    The rest is left to chance, so that what failed together does not come back together. A receiver
+    that `asked` for longer is left alone for so many seconds, but no longer than `_LONGEST_WAIT`.
     """
     longest = min(first * _FACTOR ** min(attempts - 1, 30), _LONGEST_WAIT)
-    return timedelta(seconds=random.uniform(longest / 2, longest))
+    own = random.uniform(longest / 2, longest)
+    return timedelta(seconds=max(own, min(asked or 0.0, _LONGEST_WAIT)))
 
 
 def _disable(session: Session, endpoint: WebhookEndpoint, reason: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import cache
 from ssl import SSLContext
 
@@ -14,6 +15,8 @@ from expunge.webhooks import sign
 
 _MOST_READ = 1000
 """Bytes of an answer that are kept; the rest is not waited for."""
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Outcome:
     """None where there was no answer."""
     answer: str
     """Its beginning, or why there was none."""
+    retry_after: float | None = None
+    """Seconds that a receiver that had too much to do asked to be left alone for."""
 
     @property
     def delivered(self) -> bool:
@@ -87,7 +92,19 @@ async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outco
             follow_redirects=False,
         ) as response,
     ):
-        return Outcome(response.status_code, await _beginning(response))
+        asked = _retry_after(response) if response.status_code in _BUSY else None
+        return Outcome(response.status_code, await _beginning(response), asked)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """RFC 9110's `Retry-After`, seconds or a date; None where it says nothing to go by."""
+    told = response.headers.get("retry-after", "").strip()
+    if told.isascii() and told.isdecimal():
+        return float(told[:_DIGITS])
+    try:
+        return max(parsedate_to_datetime(told).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return None
 
 
 async def _beginning(response: httpx.Response) -> str:

@@ -43,8 +43,8 @@ PUBLIC = {
 }
 """What anybody may read: nothing in it belongs to a tenant."""
 ANY_KEY = {"GET /v1/whoami"}
-NOT_DESCRIBED = "/console"
-"""Pages for browsers, whose session holds the key."""
+NOT_DESCRIBED = ("/console", "/docs", "/redoc")
+"""Pages for browsers: the console, whose session holds the key, and the API for people."""
 _TELLING = re.compile(r"\b(?:[a-z]{3}_[0-9a-f]{32}|[0-9a-f]{64})\b|their-\w+")
 _COMMON = (Tenant.__table__, LedgerHead.__table__, Worker.__table__, IdempotencyKey.__table__)
 

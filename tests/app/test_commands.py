@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from typer.testing import CliRunner
 
-from app.db import Database
+from app import webhook_commands
+from app.db import Database, database_now
+from app.services import checkup
+from app.settings import Settings
 from app.storage import LocalStorage
-from app.tables import LedgerEvent
+from app.tables import DEFAULT_TENANT, LedgerEvent, WebhookEndpoint
+from app.webhooks.secret_box import PLAIN_SECRETS
 from running_service import register_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -66,6 +71,7 @@ def test_an_installation_is_set_up_and_checked(run: Run, url: str, tmp_path: Pat
         registered = register_model(session, storage)
     well = run("check")
     assert well.returncode == 0, well.stderr
+    assert f"note: {PLAIN_SECRETS}" in well.stderr
     file = next(p for p in (tmp_path / "state" / "files").rglob("*") if p.is_file())
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -94,3 +100,37 @@ def test_a_command_that_cannot_be_done_says_why_in_one_sentence(run: Run) -> Non
     stranger = run("keys", "create", "--name", "x", "--scopes", "admin", "--tenant", "nobody")
     assert stranger.stderr == "there is no tenant 'nobody'\n"
     assert json.loads(run("openapi").stdout)["info"]["title"] == "Expunge"
+
+
+def test_webhook_secrets_are_sealed_by_command(
+    tmp_path: Path, sqlite_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(sqlite_database_url)
+    with database.write() as session, session.begin():
+        session.add(
+            WebhookEndpoint(
+                id="whk_1",
+                tenant_id=DEFAULT_TENANT,
+                url="https://hooks.example.org/",
+                kinds=[],
+                cursor=0,
+                secret=bytes(32),
+                created_at=database_now(session),
+            )
+        )
+    settings = Settings(state_dir=tmp_path, database_url=sqlite_database_url)
+    monkeypatch.setattr(webhook_commands, "get_settings", lambda: settings)
+    run = CliRunner()
+    refused = run.invoke(webhook_commands.app, ["seal"])
+    assert (refused.exit_code, "is not set" in refused.output) == (1, True)
+    assert list(checkup.notes(database, settings)) == [PLAIN_SECRETS]
+    file = tmp_path / "keys"
+    file.write_text(run.invoke(webhook_commands.app, ["new-key"]).output)
+    settings.webhook_key_file = file
+    assert "not sealed with the first key" in next(checkup.notes(database, settings))
+    sealed = run.invoke(webhook_commands.app, ["seal"])
+    assert sealed.output == "the secrets of 1 webhook endpoints were sealed with the first key\n"
+    assert list(checkup.notes(database, settings)) == []
+    with database.read() as session:
+        assert len(session.get_one(WebhookEndpoint, "whk_1").secret) > 32
+    database.dispose()

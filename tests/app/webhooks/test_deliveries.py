@@ -1,6 +1,8 @@
 """Events on their way to a real receiver on loopback."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -94,7 +96,7 @@ def test_a_failed_delivery_waits_longer_each_time_and_is_dead_in_the_end(
 
 def test_the_wait_grows_fourfold_up_to_half_a_day_and_is_left_to_chance() -> None:
     for attempts, longest in ((1, 5), (2, 20), (3, 80), (9, 12 * 3600), (500, 12 * 3600)):
-        waits = [queue.wait_before(attempts, 5).total_seconds() for _ in range(50)]
+        waits = [queue.wait_before(attempts, 5, None).total_seconds() for _ in range(50)]
         assert all(longest / 2 <= wait <= longest for wait in waits)
         assert len(set(waits)) > 1
 
@@ -143,7 +145,11 @@ def test_two_workers_never_hold_the_same_delivery(
     for _ in range(5):
         tell(client)
     queue.derive(service.database)
-    held = [one.message.id for _ in range(4) for one in queue.claim(service.database)]
+    held = [
+        one.message.id
+        for _ in range(4)
+        for one in queue.claim(service.database, service.parts.settings)
+    ]
     assert len(held) == len(set(held)) == 6
 
 
@@ -152,7 +158,7 @@ def test_a_worker_that_died_loses_its_delivery_and_settles_nothing_any_more(
 ) -> None:
     endpoint()
     queue.derive(service.database)
-    (lost,) = queue.claim(service.database)
+    (lost,) = queue.claim(service.database, service.parts.settings)
     assert deliverer.run() == 0
     with service.database.write() as session, session.begin():
         now = database_now(session)
@@ -168,11 +174,39 @@ def test_a_removed_endpoint_takes_an_attempt_under_way_with_it(
 ) -> None:
     made = endpoint()
     queue.derive(service.database)
-    (held,) = queue.claim(service.database)
+    (held,) = queue.claim(service.database, service.parts.settings)
     assert client.delete(f"/v1/webhook-endpoints/{made['id']}").status_code == 204
     queue.settle(service.database, service.parts.settings, held, Outcome(200, ""))
     assert deliverer.rows() == []
     assert client.get(f"/v1/webhook-endpoints/{made['id']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "least", "most"),
+    [
+        (429, "120", 60, 120),
+        (503, "120", 60, 120),
+        (503, format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), 5400, 7200),
+        (429, "99999999999", 43000, 43200),
+        (500, "120", -60, 5),
+        (429, "soon", -60, 5),
+        (429, "-1", -60, 5),
+    ],
+)
+def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(
+    client: httpx.Client,
+    endpoint: Any,
+    receiver: Script,
+    deliverer: Any,
+    status: int,
+    told: str,
+    least: float,
+    most: float,
+) -> None:
+    receiver.say(Reply(status, b"busy", {"Retry-After": told}))
+    endpoint()
+    deliverer.run()
+    assert least < deliverer.seconds_to_next() <= most
 
 
 def test_a_failing_endpoint_does_not_keep_others_waiting(
