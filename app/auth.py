@@ -8,19 +8,24 @@ import hashlib
 import hmac
 import os
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.db import database_now
 from app.ids import new_id
+from app.prepared import Prepared
 from app.problems import Problem
 from app.tables import ApiKey
 
+_MOST_REMEMBERED = 10_000
+_REMEMBERED_SECONDS = 5.0
 _CHALLENGE = 'Bearer realm="expunge"'
 
 
@@ -99,23 +104,71 @@ def create_key(
     return row, key
 
 
+_KEY = Prepared(
+    select(
+        ApiKey.key_hash,
+        ApiKey.revoked_at,
+        ApiKey.expires_at,
+        ApiKey.tenant_id,
+        ApiKey.id,
+        ApiKey.scopes,
+    ).where(ApiKey.prefix == bindparam("prefix"))
+)
+
+
 def authenticate(session: Session, hasher: KeyHasher, key: str) -> Principal:
     """The caller that this API key belongs to; 401 for anything but a key in force."""
     parts = key.split("_", 2)
     prefix = parts[1] if len(parts) == 3 and parts[0] == "exp" else ""
     # A key that is not known is hashed and compared too: timing must not tell which prefixes exist.
-    row = (
-        session.scalar(select(ApiKey).where(ApiKey.prefix == prefix)) if prefix.isalnum() else None
-    )
+    found = _KEY.rows(session, {"prefix": prefix}) if prefix.isalnum() else []
     given = hasher.hash(key)
-    right = hmac.compare_digest(given, row.key_hash if row else bytes(32))
-    if row is None or not right:
+    right = hmac.compare_digest(given, found[0][0] if found else bytes(32))
+    if not found or not right:
         raise refused("this API key is not known")
-    if row.revoked_at is not None:
+    _, revoked_at, expires_at, tenant_id, key_id, scopes = found[0]
+    check_in_force(session, revoked_at, expires_at)
+    return Principal(tenant_id, key_id, frozenset(scopes))
+
+
+def check_in_force(
+    session: Session, revoked_at: datetime | None, expires_at: datetime | None
+) -> None:
+    """401 for an API key that is not, or no longer."""
+    if revoked_at is not None:
         raise refused("this API key was revoked")
-    if row.expires_at is not None and row.expires_at <= database_now(session):
+    if expires_at is not None and expires_at <= database_now(session):
         raise refused("this API key has expired")
-    return Principal(row.tenant_id, row.id, frozenset(row.scopes))
+
+
+class KnownKeys:
+    """Callers whose API key this process has seen of late, by the key's hash.
+
+    Who is let in by what is remembered here must be asked for again in the transaction that does
+    what they want: a key may have been revoked since.
+    """
+
+    def __init__(self, hasher: KeyHasher, clock: Callable[[], float] = time.monotonic) -> None:
+        self._hasher = hasher
+        self._clock = clock
+        self._seen: dict[bytes, tuple[float, Principal]] = {}
+
+    def recall(self, key: str) -> Principal | None:
+        """Whose key this was a moment ago."""
+        until, caller = self._seen.get(self._hasher.hash(key), (0.0, None))
+        return caller if self._clock() < until else None
+
+    def remember(self, key: str, caller: Principal) -> None:
+        """Keep who was found to be the owner of the key."""
+        if len(self._seen) >= _MOST_REMEMBERED:
+            self._seen.clear()
+        self._seen[self._hasher.hash(key)] = self._clock() + _REMEMBERED_SECONDS, caller
+
+    def forget(self, key_id: str) -> None:
+        """Ask the next time: the key was revoked."""
+        for mark, (_, caller) in list(self._seen.items()):
+            if caller.name == key_id:
+                self._seen.pop(mark, None)
 
 
 def bearer(authorization: str | None) -> str:

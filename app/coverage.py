@@ -56,6 +56,7 @@ LEFT_OUT_COLUMNS: Mapping[tuple[str, str], str] = {
     ("jobs", "lease_expires_at"): "moved by every heartbeat",
     ("jobs", "progress"): "written by every heartbeat, empty in the end",
     ("jobs", "not_before"): "only says when a worker may look at the job",
+    ("jobs", "waiting"): "counted from the requests that the job serves, which are covered",
 }
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from app import tenancy
+from app.prepared import give_up_writes, wait_for_writes
 
 _BEGIN = "expunge_begin"
 _CLOCK = "expunge_clock"
@@ -94,6 +95,9 @@ def _make_engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "begin", _begin_postgresql)
+        event.listen(engine, "before_cursor_execute", _wait)
+        event.listen(engine, "commit", wait_for_writes)
+        event.listen(engine, "rollback", give_up_writes)
         return engine
     path = make_url(url).database
     if path:
@@ -104,6 +108,10 @@ def _make_engine(url: str) -> Engine:
     event.listen(engine, "begin", turns.begin)
     event.listen(engine, "checkin", turns.end)
     return engine
+
+
+def _wait(connection: Connection, *_: object) -> None:
+    wait_for_writes(connection)
 
 
 def _begin_postgresql(connection: Connection) -> None:

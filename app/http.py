@@ -2,27 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Request, Response, Security
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app import tenancy
-from app.auth import KeyHasher, Principal, Scope, authenticate, bearer
+from app.auth import KeyHasher, KnownKeys, Principal, Scope, authenticate, bearer
 from app.db import Database
 from app.idempotency import Operation, RunningKeys, fingerprint
-from app.oidc.callers import OidcCallers
-from app.oidc.tokens import is_token
 from app.rate_limits import RateLimits, address_of
 from app.restored_cache import RestoredCache
 from app.services.stored_weights import StoredWeights
 from app.settings import Settings
 from app.signing import Signer
 from app.storage import LocalStorage, Storage
+
+if TYPE_CHECKING:  # what it needs takes a while to import, and most have no issuer
+    from app.oidc.callers import OidcCallers
 
 _bearer = HTTPBearer(
     scheme_name="bearer",
@@ -45,12 +45,17 @@ class Parts:
             self.storage, RestoredCache(settings.restored_cache, settings.restored_cache_bytes)
         )
         self.hasher = KeyHasher(settings.api_key_pepper)
-        self.oidc = OidcCallers(
-            self.database, settings.oidc_issuers, allow_loopback=settings.oidc_allow_loopback
-        )
+        self.known_keys = KnownKeys(self.hasher)
+        self.oidc = _oidc_callers(self.database, settings) if settings.oidc_issuers else None
         self.signer = Signer.load_or_create(settings.signing_key)
         self.running = RunningKeys()
         self.limits = RateLimits(settings)
+
+
+def _oidc_callers(database: Database, settings: Settings) -> "OidcCallers":
+    from app.oidc.callers import OidcCallers  # noqa: PLC0415
+
+    return OidcCallers(database, settings.oidc_issuers, allow_loopback=settings.oidc_allow_loopback)
 
 
 async def get_parts(request: Request) -> Parts:
@@ -103,7 +108,7 @@ def _identify(request: Request, parts: Parts) -> Principal:
 def _known(request: Request, parts: Parts) -> Principal:
     credential = bearer(request.headers.get("authorization"))
     with tenancy.every():
-        if parts.oidc and is_token(credential):
+        if parts.oidc is not None and credential.count(".") == 2:  # as a signed JWT has
             return parts.oidc.identify(credential)
         with parts.database.read() as session:
             return authenticate(session, parts.hasher, credential)
@@ -113,10 +118,15 @@ AnyPrincipal = Annotated[Principal, Depends(get_principal)]
 
 
 @dataclass(frozen=True)
-class ScopeCheck:
-    """A dependency: the caller, who must hold one of `scopes`; 403 names what is missing."""
+class Scoped:
+    """A dependency that lets in who holds one of `scopes`; 403 names what is missing."""
 
     scopes: tuple[Scope, ...]
+
+
+@dataclass(frozen=True)
+class ScopeCheck(Scoped):
+    """The caller, if they may."""
 
     async def __call__(self, caller: AnyPrincipal) -> Principal:
         """The caller, if they may."""
@@ -129,12 +139,54 @@ def requires(*scopes: Scope) -> ScopeCheck:
     return ScopeCheck(scopes)
 
 
-def operation_of(request: Request, parts: Parts, principal: Principal, content: bytes) -> Operation:
+@dataclass(frozen=True)
+class Sending:
+    """Who sends something to be written, and the transaction that writes it."""
+
+    caller: Principal
+    operation: Operation
+
+
+@dataclass(frozen=True)
+class SendingCheck(Scoped):
+    """The caller of what is sent most often: who was here a moment ago is not looked up.
+
+    The operation looks at their key again before it does anything; who does not run it must let it
+    `confirm` the caller.
+    """
+
+    async def __call__(self, request: Request, _: Annotated[Any, Security(_bearer)]) -> Sending:
+        """The caller, if they may, and their operation."""
+        parts = await get_parts(request)
+        key = bearer(request.headers.get("authorization"))
+        caller = None if parts.limits.asks_redis else parts.known_keys.recall(key)
+        known = caller is not None
+        if caller is None:
+            caller = await run_in_threadpool(_identify, request, parts)
+            if caller.issuer is None:
+                parts.known_keys.remember(key, caller)
+        else:
+            with parts.limits.finding_out(address_of(request)):
+                request.state.rate_limit = parts.limits.take(caller.name)
+        tenancy.enter(caller.tenant_id)
+        caller.require(*self.scopes)
+        content = await request.body()
+        return Sending(caller, operation_of(request, parts, caller, content, confirm=known))
+
+
+def operation_of(
+    request: Request,
+    parts: Parts,
+    principal: Principal,
+    content: bytes,
+    *,
+    confirm: bool = False,
+) -> Operation:
     """The request's write transaction; `content` is what makes a repetition the same request."""
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
     mark = fingerprint(request.method, request.url.path, content)
     caller = principal.tenant_id, principal.name
-    return Operation(parts.database, parts.running, *caller, key, mark)
+    return Operation(parts.database, parts.running, *caller, key, mark, confirm=confirm)
 
 
 async def get_operation(request: Request, parts: PartsDep, principal: AnyPrincipal) -> Operation:
@@ -146,7 +198,7 @@ OperationDep = Annotated[Operation, Depends(get_operation)]
 """`operation.run(work)`: one transaction, committed before the answer leaves."""
 
 
-def answer(body: BaseModel, status: int = 200, **headers: str) -> JSONResponse:
+def answer(body: BaseModel, status: int = 200, **headers: str) -> Response:
     """A JSON answer; `retry_after="2"` becomes the header `Retry-After: 2`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return JSONResponse(body.model_dump(mode="json"), status, headers=named)
+    return Response(body.model_dump_json(), status, named, "application/json")

@@ -9,21 +9,56 @@ import hashlib
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from fastapi import Response
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import Text, and_, bindparam, delete, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
+from app.auth import check_in_force, refused
 from app.db import Database, database_now
+from app.prepared import Prepared
 from app.problems import Conflict, Invalid, Problem
-from app.tables import IdempotencyKey
+from app.tables import ApiKey, IdempotencyKey
 
 LIFETIME = timedelta(hours=24)
 _KEPT_HEADERS = ("content-type", "location", "etag", "retry-after")
 _SWEEP = 100
+
+_ANSWER = (
+    IdempotencyKey.fingerprint,
+    IdempotencyKey.status,
+    IdempotencyKey.headers,
+    IdempotencyKey.body,
+    IdempotencyKey.expires_at,
+)
+_THIS = IdempotencyKey.key == bindparam("key")
+_KEPT = Prepared(select(*_ANSWER).where(IdempotencyKey.caller == bindparam("caller"), _THIS))
+_KEY = Prepared(
+    select(ApiKey.revoked_at, ApiKey.expires_at).where(ApiKey.id == bindparam("caller"))
+)
+_KEY_AND_KEPT = Prepared(
+    select(ApiKey.revoked_at, ApiKey.expires_at, *_ANSWER)
+    .outerjoin(IdempotencyKey, and_(IdempotencyKey.caller == ApiKey.id, _THIS))
+    .where(ApiKey.id == bindparam("caller"))
+)
+_TURN = Prepared(
+    select(func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=Text), 0)))
+)
+_KEEP = Prepared(insert(IdempotencyKey.__table__))  # type: ignore[arg-type]  # it is a Table
+
+
+class _Kept(NamedTuple):
+    """An answer that was given before."""
+
+    fingerprint: str
+    status: int
+    headers: dict[str, str]
+    body: str
+    expires_at: datetime
 
 
 class RunningKeys:
@@ -67,7 +102,10 @@ class Operation:
         caller: str,
         key: str | None,
         fingerprint: str,
+        *,
+        confirm: bool = False,
     ) -> None:
+        """With `confirm`, the caller's API key is looked at again before anything is done."""
         self._database = database
         self._running = running
         self._tenant_id = tenant_id
@@ -75,6 +113,7 @@ class Operation:
         self._key = _checked(key) if key is not None else None
         self._fingerprint = fingerprint
         self._held = False
+        self._confirm = confirm
 
     def run(
         self,
@@ -91,6 +130,7 @@ class Operation:
         held = nullcontext() if self._held else self.hold()
         with held, self._database.write() as session, session.begin():
             if self._key is None:
+                self.confirm(session)
                 return work(session)
             return self._once(session, self._key, work, remembered)
 
@@ -108,12 +148,32 @@ class Operation:
         """The first answer, where there is one; 422 where the key was used for something else."""
         if self._key is None:
             return None
-        row = session.get(IdempotencyKey, (self._caller, self._key))
+        row = self._kept(session)
         if row is None or row.expires_at <= database_now(session):
             return None
         return self._again(row)
 
-    def _again(self, row: IdempotencyKey) -> Response:
+    def confirm(self, session: Session) -> None:
+        """401 where the caller was not looked up, and their API key is no longer in force."""
+        if self._confirm:
+            self._check(session, _KEY.rows(session, {"caller": self._caller}))
+
+    def _kept(self, session: Session) -> _Kept | None:
+        asked = {"caller": self._caller, "key": self._key}
+        if not self._confirm:
+            found = _KEPT.rows(session, asked)
+            return _Kept(*found[0]) if found else None
+        found = _KEY_AND_KEPT.rows(session, asked)
+        self._check(session, found)
+        kept = found[0][2:]
+        return None if kept[0] is None else _Kept(*kept)
+
+    def _check(self, session: Session, found: Sequence[Sequence[Any]]) -> None:
+        if not found:
+            raise refused("this API key is not known")
+        check_in_force(session, *found[0][:2])
+
+    def _again(self, row: _Kept) -> Response:
         if row.fingerprint != self._fingerprint:
             raise Invalid(
                 "header:idempotency-key",
@@ -131,15 +191,18 @@ class Operation:
         remembered: Callable[[Response], Response],
     ) -> Response:
         if session.get_bind().dialect.name == "postgresql":
-            name = func.hashtextextended(f"{self._caller}\n{key}", 0)
-            if not session.scalar(select(func.pg_try_advisory_xact_lock(name))):
+            name = f"{self._caller}\n{key}"
+            if not _TURN.rows(session, {"name": name})[0][0]:
                 raise _still_running(key)
-        row = session.get(IdempotencyKey, (self._caller, key))
+        row = self._kept(session)
         if row is not None:
             if row.expires_at > database_now(session):
                 return self._again(row)
-            session.delete(row)
-            session.flush()
+            session.execute(
+                delete(IdempotencyKey).where(
+                    IdempotencyKey.caller == self._caller, IdempotencyKey.key == key
+                )
+            )
         response = work(session)
         self._keep(session, key, remembered(response))
         return response
@@ -148,24 +211,19 @@ class Operation:
         now = database_now(session)
         if self._running.sweep_is_due():
             _sweep(session, now)
-        session.add(
-            IdempotencyKey(
-                caller=self._caller,
-                key=key,
-                tenant_id=self._tenant_id,
-                fingerprint=self._fingerprint,
-                status=response.status_code,
-                headers={
-                    name: response.headers[name]
-                    for name in _KEPT_HEADERS
-                    if name in response.headers
-                },
-                body=bytes(response.body).decode(),
-                created_at=now,
-                expires_at=now + LIFETIME,
-            )
-        )
-        session.flush()
+        kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        row = {
+            "caller": self._caller,
+            "key": key,
+            "tenant_id": self._tenant_id,
+            "fingerprint": self._fingerprint,
+            "status": response.status_code,
+            "headers": kept,
+            "body": bytes(response.body).decode(),
+            "created_at": now,
+            "expires_at": now + LIFETIME,
+        }
+        _KEEP.run(session, row)
 
 
 def fingerprint(method: str, path: str, body: bytes) -> str:

@@ -21,6 +21,7 @@ from app import ledger_tree
 from app.coverage import NAMES_SUBJECTS, SETS, key_of, tenant_of, tenant_of_owner
 from app.db import database_now
 from app.noting import Changed, Told, pending_of, taken
+from app.prepared import Prepared
 from app.pseudonyms import Pseudonyms
 from app.sealing import (
     Seal,
@@ -37,10 +38,12 @@ _Set = tuple[type[Base], str, Sequence[Sequence[Any]] | None]
 """Table, owner, and all members in their order where they are at hand."""
 
 # Every transaction passes here: these are put together once, and no row becomes an object.
-_EVENTS = insert(LedgerEvent.__table__)  # type: ignore[arg-type]  # a mapped class' is a Table
-_SEALS = insert(LedgerSeal.__table__)  # type: ignore[arg-type]
-_HEADS = update(LedgerHead.__table__).where(  # type: ignore[arg-type]
-    LedgerHead.tenant_id == bindparam("of")
+_EVENTS = Prepared(insert(LedgerEvent.__table__))  # type: ignore[arg-type]  # it is a Table
+_SEALS = Prepared(insert(LedgerSeal.__table__))  # type: ignore[arg-type]
+_HEADS = Prepared(
+    update(LedgerHead)
+    .where(LedgerHead.tenant_id == bindparam("of"))
+    .values(seq=bindparam("to"), hash=bindparam("by"))
 )
 _LOCKED_HEAD = (
     select(LedgerHead)
@@ -129,6 +132,9 @@ def write(session: Session) -> None:
     for one in pending.told:
         told[one.tenant_id].append(one)
     rows: dict[str, list[Changed]] = defaultdict(list)
+    for new in pending.written:
+        assert new.tenant_id is not None
+        rows[new.tenant_id].append(new)
     for changed in pending.rows.values():
         if changed.deleted:
             tenant_id = changed.tenant_id
@@ -186,7 +192,12 @@ def _sealed(
         for column, value in values.items():
             if (table, column) in NAMES_SUBJECTS:
                 pseudonyms.prepare(subjects_in(column, value))
-        sealed[f"{table}/{row_key}"] = seal_of(key, table, row_key, values, pseudonyms)
+        name = f"{table}/{row_key}"
+        # A row that was written by itself may have been changed by a flush since.
+        sealed[name] = {
+            **(sealed.get(name) or {}),
+            **seal_of(key, table, row_key, values, pseudonyms),
+        }
     for table_of_set, owner, members in sets:
         name = f"{table_of_set.__tablename__}/{owner}"
         if members is None:
@@ -201,14 +212,13 @@ def _extend(
 ) -> None:
     """Add events to the chain that `head` ends, and what seals the rows to the last of them."""
     at = _stamp(database_now(session))
-    connection = session.connection()
     whose = {"tenant_id": head.tenant_id}
     first = head.seq
     rows: str | None = None
     if sealed:
         text = canonical_json({"key": fingerprint(seal_key_of(head)), "rows": sealed}).decode()
         rows = hashlib.sha256(text.encode()).hexdigest()
-        connection.execute(_SEALS, {**whose, "seq": first + len(told), "sealed": text})
+        _SEALS.run(session, {**whose, "seq": first + len(told), "sealed": text})
     events: list[dict[str, Any]] = []
     prev = head.hash
     for seq, one in enumerate(told, first + 1):
@@ -217,11 +227,10 @@ def _extend(
         known = {"kind": one.kind, "entity_id": one.entity_id, "body": body, "prev_hash": prev}
         prev = link(prev, body)
         events.append({**whose, "seq": seq, **known, "hash": prev})
-    connection.execute(_EVENTS, events)
-    newest = {"seq": first + len(told), "hash": prev}
-    connection.execute(_HEADS, {**newest, "of": head.tenant_id})
-    for name, value in newest.items():
-        set_committed_value(head, name, value)
+    _EVENTS.run(session, *events)
+    _HEADS.run(session, {"of": head.tenant_id, "to": first + len(told), "by": prev})
+    set_committed_value(head, "seq", first + len(told))
+    set_committed_value(head, "hash", prev)
     if head.seq // ledger_tree.TILE > first // ledger_tree.TILE:
         ledger_tree.add_tiles(session, head.tenant_id, first, head.seq)
 

@@ -6,13 +6,8 @@ the second finds nothing left to do.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 import migrations
@@ -20,32 +15,46 @@ from app import dsr_tables  # noqa: F401 - the metadata holds its tables too
 from app.db import Database
 from app.tables import Base
 
+if TYPE_CHECKING:  # the service starts without Alembic: only these functions need it
+    from alembic.config import Config
+
 _LOCK = 0x6578_7075_6E67_65  # any number that is ours alone: "expunge"
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema up to `revision`."""
+    from alembic import command  # noqa: PLC0415
+
     _in_turn(database, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(database: Database, revision: str) -> None:
     """Take the schema back to `revision`; `base` leaves no table of ours."""
+    from alembic import command  # noqa: PLC0415
+
     _in_turn(database, lambda config: command.downgrade(config, revision))
 
 
 def current(database: Database) -> str | None:
     """The revision that the database is at, or None for an empty one."""
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
     with database.read() as session:
         return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def head() -> str | None:
     """The newest revision that this package knows."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def differences(database: Database) -> list[Any]:
     """What a new migration would have to change for the database to match `app.tables`."""
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+
     with database.read() as session:
         context = MigrationContext.configure(
             session.connection(), opts={"compare_server_default": True}
@@ -53,13 +62,15 @@ def differences(database: Database) -> list[Any]:
         return list(compare_metadata(context, Base.metadata))
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     return config
 
 
-def _in_turn(database: Database, work: Callable[[Config], None]) -> None:
+def _in_turn(database: Database, work: "Callable[[Config], None]") -> None:
     config = _config()
     with database.write() as session, session.begin():
         connection = session.connection()

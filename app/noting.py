@@ -6,12 +6,21 @@ it all down when the transaction commits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import event, inspect
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+from sqlalchemy import Table, event, insert, inspect
+from sqlalchemy.orm import (
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    class_mapper,
+    make_transient_to_detached,
+)
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.coverage import ROWS, SETS, columns_of, key_of, tenant_of
+from app.prepared import Prepared
 from app.tables import Base, LedgerHead
 
 _INFO = "ledger"
@@ -49,8 +58,10 @@ class Pending:
     """All members by table and owner, in their order; None where they are to be read back."""
     heads: dict[str, LedgerHead] = field(default_factory=dict)
     """The heads that this transaction has locked, by tenant."""
-    marks: dict[SessionTransaction, int] = field(default_factory=dict)
-    """How much was told when each savepoint was set."""
+    written: list[Changed] = field(default_factory=list)
+    """New rows that no flush wrote."""
+    marks: dict[SessionTransaction, tuple[int, int]] = field(default_factory=dict)
+    """How much was told, and written, when each savepoint was set."""
 
 
 def pending_of(session: Session) -> Pending:
@@ -65,6 +76,28 @@ def taken(session: Session) -> Pending:
     found = pending_of(session)
     session.info.pop(_INFO)
     return found
+
+
+def write_new(session: Session, row: Base, tenant_id: str) -> None:
+    """INSERT a covered row now, by itself: what a flush does besides costs as much as all else.
+
+    Every column that has a default must be set. The row belongs to the session from here on.
+    """
+    mapper = class_mapper(type(row))
+    columns = mapper.columns.keys()
+    values = {name: value for name in columns if (value := getattr(row, name)) is not None}
+    _insert(mapper.local_table, tuple(values)).run(session, values)
+    make_transient_to_detached(row)
+    for name in columns:
+        if name not in values:
+            set_committed_value(row, name, None)
+    session.add(row)
+    pending_of(session).written.append(Changed(row, set(columns_of(type(row))), tenant_id))
+
+
+@cache
+def _insert(table: Table, columns: Sequence[str]) -> Prepared:
+    return Prepared(insert(table), columns)
 
 
 def note_set(
@@ -82,16 +115,22 @@ def note_set(
 def _note_rows(session: Session, *_: object) -> None:
     """Remember which columns of covered rows this flush writes."""
     for row in session.new:
-        if type(row) in SETS:
-            note_set(session, type(row), getattr(row, SETS[type(row)].column.key))
-        elif type(row) in ROWS:
+        table: type[Base] = type(row)
+        if table in SETS:
+            note_set(session, table, getattr(row, SETS[table].column.key))
+        elif table in ROWS:
             changed = _changed(session, row)
-            changed.columns.update(columns_of(type(row)))
+            changed.columns.update(columns_of(table))
             changed.tenant_id = _tenant_at_hand(session, row)
     for row in session.dirty:
-        if type(row) in ROWS:
-            attributes = inspect(row).attrs
-            columns = {c for c in columns_of(type(row)) if attributes[c].history.has_changes()}
+        kind: type[Base] = type(row)
+        if kind in ROWS:
+            state = inspect(row)
+            columns = {
+                column
+                for column in columns_of(kind)
+                if column in state.committed_state and state.attrs[column].history.has_changes()
+            }
             if columns:
                 _changed(session, row).columns |= columns
     for row in session.deleted:
@@ -117,7 +156,7 @@ def _note_bulk_insert(state: ORMExecuteState) -> None:
 def _mark_savepoint(session: Session, transaction: SessionTransaction) -> None:
     if transaction.nested:
         pending = pending_of(session)
-        pending.marks[transaction] = len(pending.told)
+        pending.marks[transaction] = len(pending.told), len(pending.written)
 
 
 @event.listens_for(Session, "after_soft_rollback")
@@ -127,7 +166,8 @@ def _untell(session: Session, transaction: SessionTransaction) -> None:
     pending.heads.clear()  # a lock that was taken since the savepoint is released with it
     pending.sets = dict.fromkeys(pending.sets)  # and what was written since is gone
     if transaction in pending.marks:
-        del pending.told[pending.marks[transaction] :]
+        told, written = pending.marks[transaction]
+        del pending.told[told:], pending.written[written:]
 
 
 @event.listens_for(Session, "after_transaction_end")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from app.http import ScopeCheck
+from app.http import Scoped
 from app.openapi_examples import example_of, restore_nulls
 from app.problems import MEDIA_TYPE, TYPES
 
@@ -138,8 +138,8 @@ def _scopes(routers: Sequence[APIRouter]) -> dict[tuple[str, str], tuple[str, ..
     return found
 
 
-def _checks(dependant: Dependant) -> Iterator[ScopeCheck]:
-    if isinstance(dependant.call, ScopeCheck):
+def _checks(dependant: Dependant) -> Iterator[Scoped]:
+    if isinstance(dependant.call, Scoped):
         yield dependant.call
     for part in dependant.dependencies:
         yield from _checks(part)

@@ -9,20 +9,21 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.errors import StorageError
-from limits.storage import MemoryStorage, RedisStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import HTTPConnection
 
 from app.problems import Problem
 from app.settings import Settings
+
+if TYPE_CHECKING:  # it takes a while to import, and most have no limits
+    from limits import RateLimitItem
+    from limits.strategies import SlidingWindowCounterRateLimiter
 
 REQUESTS = "requests"
 """The policy for callers who are known."""
@@ -62,20 +63,23 @@ class RateLimits(Collector):
             REQUESTS: settings.rate_limit_requests,
             REFUSALS: settings.rate_limit_refusals,
         }
-        self._items = {
-            policy: RateLimitItemPerSecond(amount, settings.rate_limit_seconds, "expunge")
-            for policy, amount in amounts.items()
-            if amount is not None
-        }
+        limited = {policy: amount for policy, amount in amounts.items() if amount is not None}
+        self._items: dict[str, RateLimitItem] = {}
         self._clock = clock
         self._redis = self._here = None
-        if self._items:
-            self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
+        if limited:
+            self._items = _items(limited, settings.rate_limit_seconds)
+            self._here = _in_memory()
             if settings.rate_limit_redis_url is not None:
                 self._redis = _in_redis(settings.rate_limit_redis_url)
         self._redis_is_away = False
         self._ask_redis_at = float("-inf")
         self._refused = Counter(dict.fromkeys(self._items, 0))
+
+    @property
+    def asks_redis(self) -> bool:
+        """Whether counting may have to wait for an answer."""
+        return self._redis is not None
 
     def take(self, caller: str) -> Standing | None:
         """Count one request of a caller; 429 where it is one too many, None without a limit."""
@@ -131,11 +135,13 @@ class RateLimits(Collector):
 
     def _ask(
         self,
-        question: Callable[[SlidingWindowCounterRateLimiter], bool],
-        item: RateLimitItem,
+        question: "Callable[[SlidingWindowCounterRateLimiter], bool]",
+        item: "RateLimitItem",
         policy: str,
         who: str,
     ) -> tuple[bool, Standing]:
+        from limits.errors import StorageError  # noqa: PLC0415
+
         if self._redis is not None and self._clock() >= self._ask_redis_at:
             try:
                 answer = question(self._redis), _standing(self._redis, item, policy, who)
@@ -177,7 +183,7 @@ def address_of(connection: HTTPConnection) -> str:
 
 
 def _standing(
-    by: SlidingWindowCounterRateLimiter, item: RateLimitItem, policy: str, who: str
+    by: "SlidingWindowCounterRateLimiter", item: "RateLimitItem", policy: str, who: str
 ) -> Standing:
     found = by.get_window_stats(item, policy, who)
     window = item.get_expiry()
@@ -185,8 +191,26 @@ def _standing(
     return Standing(policy, item.amount, window, found.remaining, min(max(wait, 1), window))
 
 
-def _in_redis(url: str) -> SlidingWindowCounterRateLimiter:
+def _items(limited: Mapping[str, int], seconds: int) -> "dict[str, RateLimitItem]":
+    from limits import RateLimitItemPerSecond  # noqa: PLC0415
+
+    return {
+        policy: RateLimitItemPerSecond(amount, seconds, "expunge")
+        for policy, amount in limited.items()
+    }
+
+
+def _in_memory() -> "SlidingWindowCounterRateLimiter":
+    from limits.storage import MemoryStorage  # noqa: PLC0415
+    from limits.strategies import SlidingWindowCounterRateLimiter  # noqa: PLC0415
+
+    return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+
+def _in_redis(url: str) -> "SlidingWindowCounterRateLimiter":
     """Asked once and briefly: whoever calls is waiting."""
+    from limits.storage import RedisStorage  # noqa: PLC0415
+    from limits.strategies import SlidingWindowCounterRateLimiter  # noqa: PLC0415
     from redis import ConnectionPool  # noqa: PLC0415 - takes a while, and most have no Redis
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415

@@ -230,6 +230,7 @@ class DeletionRequest(Base):
         Index("ix_deletion_requests_tenant_id_state_id", "tenant_id", "state", "id"),
         Index("ix_deletion_requests_tenant_id_model_id_id", "tenant_id", "model_id", "id"),
         Index("ix_deletion_requests_tenant_id_due_at", "tenant_id", "due_at"),
+        Index("ix_deletion_requests_tenant_id_state_due_at", "tenant_id", "state", "due_at"),
     )
 
     @property
@@ -317,6 +318,9 @@ class Job(Base):
     """`engine.spec.Progress` without its event name."""
     cost: Mapped[JsonObject | None]
     """seconds, gradient_evaluations, training_seconds, share_of_retraining, load."""
+    waiting: Mapped[JsonObject | None]
+    """While it is queued: how much its requests name (`app.services.job_loads`), so that one more
+    need not have all of them counted again. Null where they are to be counted."""
     last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
@@ -537,6 +541,7 @@ class WebhookDelivery(Base):
     __table_args__ = (
         UniqueConstraint("endpoint_id", "event_seq"),
         Index("ix_webhook_deliveries_endpoint_id_id", "endpoint_id", "id"),
+        Index("ix_webhook_deliveries_endpoint_id_state_id", "endpoint_id", "state", "id"),
         Index("ix_webhook_deliveries_state_endpoint_id", "state", "endpoint_id", "next_attempt_at"),
     )
 

@@ -4,12 +4,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from app.auth import Principal, Scope
 from app.db import Database
-from app.http import DatabaseDep, OperationDep, ReadSession, answer, requires
+from app.http import (
+    DatabaseDep,
+    PartsDep,
+    ReadSession,
+    Sending,
+    SendingCheck,
+    answer,
+    requires,
+)
 from app.pagination import Items, PageDep, link_next, moment_key
 from app.schemas.deletion_requests import DeletionRequestView, NewDeletionRequest, Preview
 from app.schemas.fields import Instant, Text
@@ -23,6 +30,7 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["deletion requests"])
 
 Caller = Annotated[Principal, Depends(requires(Scope.REQUESTS_WRITE, Scope.REQUESTS_APPROVE))]
 """Who approves requests must be able to read them."""
+Sender = Annotated[Sending, Depends(SendingCheck((Scope.REQUESTS_WRITE,)))]
 Writer = Annotated[Principal, Depends(requires(Scope.REQUESTS_WRITE))]
 
 
@@ -32,23 +40,23 @@ Writer = Annotated[Principal, Depends(requires(Scope.REQUESTS_WRITE))]
     response_model=DeletionRequestView,
     responses={200: {"model": DeletionRequestView | Preview}},
 )
-def create(
-    body: NewDeletionRequest, caller: Writer, operation: OperationDep, database: DatabaseDep
-) -> Response:
+def create(body: NewDeletionRequest, sending: Sender, parts: PartsDep) -> Response:
     """Ask that instances be forgotten.
 
     202 while there is work to do or somebody must approve it; 200 where all of it was forgotten
     before. With `validate_only`, 200 and what would happen.
     """
+    caller = sending.caller
     if body.validate_only:
-        with database.read() as session:
+        with parts.database.read() as session:
+            sending.operation.confirm(session)
             return answer(intake.preview(session, caller.tenant_id, body))
 
     def work(session: Session) -> Response:
-        request = intake.receive(session, caller.tenant_id, body, caller.name)
-        return as_received(session, request)
+        received = intake.receive(session, caller.tenant_id, body, caller.name)
+        return as_received(request_views.new_view(session, received), received.request)
 
-    return operation.run(work)
+    return sending.operation.run(work)
 
 
 @router.get("")
@@ -117,17 +125,17 @@ async def get(
 
 def as_seen(
     view: DeletionRequestView, revision: int, status: int = 200, **headers: str
-) -> JSONResponse:
+) -> Response:
     """The answer that shows a request, with its revision as the ETag."""
     return answer(view, status, ETag=f'"{revision}"', **headers)
 
 
-def as_received(session: Session, request: DeletionRequest) -> JSONResponse:
+def as_received(view: DeletionRequestView, request: DeletionRequest) -> Response:
     """The answer to whoever asked for it: 202 where there is something to wait for."""
     finished = request.state in FINISHED_REQUEST
     headers = {} if finished else {"Retry-After": "2"}
     return as_seen(
-        request_views.view(session, request),
+        view,
         request.revision,
         200 if finished else 202,
         Location=f"/v1/deletion-requests/{request.id}",
@@ -141,7 +149,7 @@ def _glance(database: Database, tenant_id: str, request_id: str) -> tuple[int, s
         return request.revision, request.state
 
 
-def _seen(database: Database, tenant_id: str, request_id: str) -> JSONResponse:
+def _seen(database: Database, tenant_id: str, request_id: str) -> Response:
     with database.read() as session:
         request = owned(session, tenant_id, DeletionRequest, request_id)
         return as_seen(request_views.view(session, request), request.revision)

@@ -15,7 +15,7 @@ from app.http import Parts, PartsDep, operation_of
 from app.problems import Invalid, Problem, field_errors
 from app.routes.deletion_requests import Writer, as_received
 from app.schemas.deletion_requests import DeletionRequestView, NewImport
-from app.services import importing
+from app.services import importing, request_views
 
 router = APIRouter(prefix="/v1", tags=["deletion requests"])
 
@@ -95,10 +95,8 @@ def _import(request: Request, parts: Parts, caller: Principal, form: multipart.F
             located = importing.locate(session, caller.tenant_id, body, rows.path, rows.sha256)
 
         def work(session: Session) -> Response:
-            return as_received(
-                session,
-                importing.receive(session, caller.tenant_id, body, located, caller.name),
-            )
+            made = importing.receive(session, caller.tenant_id, body, located, caller.name)
+            return as_received(request_views.view(session, made), made)
 
         return operation.run(work)
 

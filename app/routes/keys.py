@@ -70,11 +70,13 @@ def get(key: str, caller: Admin, session: ReadSession) -> KeyView:
 
 
 @router.delete("/api-keys/{key}", status_code=204)
-def revoke(key: str, caller: Admin, operation: OperationDep) -> Response:
+def revoke(key: str, caller: Admin, operation: OperationDep, parts: PartsDep) -> Response:
     """End a credential at once and for good."""
 
     def work(session: Session) -> Response:
         keys.revoke(session, owned(session, caller.tenant_id, ApiKey, key), caller.name)
         return Response(status_code=204)
 
-    return operation.run(work)
+    said = operation.run(work)
+    parts.known_keys.forget(key)
+    return said

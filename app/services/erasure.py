@@ -12,7 +12,6 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app import ledger
 from app.coverage import UNKNOWN_SUBJECT
-from app.opendsr import digests
 from app.problems import Conflict, Problem
 from app.pseudonyms import erased, erased_name, pseudonym
 from app.services.attempts import lock_ledger
@@ -80,6 +79,8 @@ def erase_subject(session: Session, tenant_id: str, subject: str, actor: str) ->
         request.unknown_instances = _replaced(
             request.unknown_instances, UNKNOWN_SUBJECT + subject, UNKNOWN_SUBJECT + erased(name)
         )
+    from app.opendsr import digests  # noqa: PLC0415 - NumPy takes a while to import
+
     digests.forget(session, tenant_id, subject)
     versions = select(Version.id).where(Version.tenant_id == tenant_id)
     theirs = Instance.subject == subject, Instance.root_id.in_(versions)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 from sqlalchemy.orm import Session
 
+from app.prepared import Prepared
 from app.schemas.estimates import Estimate, Forecast
 from app.schemas.models import Policy
 from app.states import JobState
@@ -51,7 +52,7 @@ def _estimate(
     session: Session, model: Model, policy: Policy, version: Version, load: JobLoad
 ) -> Estimate:
     method = policy.method
-    own = _finished(session, Job.model_id == model.id, Job.method.in_({method, "retrain"}))
+    own = _finished(session, "model", model, method)
     epochs = (model.description or {}).get("epochs") or _measured_epochs(own)
     training = Training(epochs, version.training_seconds)
     planned = effort(method, load, policy.method_settings, epochs)
@@ -122,16 +123,32 @@ class _Job:
         return self.gradient_evaluations / planned.gradient_evaluations
 
 
-def _finished(session: Session, *which: ColumnElement[bool]) -> list[_Job]:
-    """The newest finished jobs whose size was kept, newest first."""
-    rows = session.execute(
+_THEIRS = Job.tenant_id == bindparam("tenant_id"), Job.method == bindparam("method")
+_WHOSE: Mapping[Circle, Sequence[ColumnElement[bool]]] = {
+    "model": (
+        Job.model_id == bindparam("model_id"),
+        or_(Job.method == bindparam("method"), Job.method == "retrain"),
+    ),
+    "workload": (*_THEIRS, Model.workload == bindparam("workload")),
+    "any": _THEIRS,
+}
+_FINISHED = {
+    circle: Prepared(
         select(Job.method, Job.cost, Audit.settings, Model.description["epochs"].as_integer())
         .join(Model, Model.id == Job.model_id)
         .join(Audit, Audit.job_id == Job.id)
-        .where(Job.kind == "unlearn", Job.state == JobState.SUCCEEDED, *which)
+        .where(Job.kind == "unlearn", Job.state == JobState.SUCCEEDED, *whose)
         .order_by(Job.id.desc())
         .limit(2 * PAST_JOBS)  # of a model: of its method and of retrainings
     )
+    for circle, whose in _WHOSE.items()
+}
+
+
+def _finished(session: Session, circle: Circle, model: Model, method: str) -> list[_Job]:
+    """The newest finished jobs whose size was kept, newest first."""
+    of = {"model_id": model.id, "tenant_id": model.tenant_id, "workload": model.workload}
+    rows = _FINISHED[circle].rows(session, {**of, "method": method})
     return [
         _Job(
             method=method,
@@ -202,12 +219,9 @@ def _own_guess(
 
 def _others_guess(session: Session, model: Model, method: str, guess: _Guess) -> _Guess:
     """The first guess, corrected by jobs of other models of the tenant, the nearest that tell."""
-    circles: tuple[tuple[Circle, tuple[ColumnElement[bool], ...]], ...] = (
-        ("workload", (Model.workload == model.workload,)),
-        ("any", ()),
-    )
-    for circle, whose in circles:
-        jobs = _finished(session, Job.tenant_id == model.tenant_id, Job.method == method, *whose)
+    others: tuple[Circle, ...] = ("workload", "any")
+    for circle in others:
+        jobs = _finished(session, circle, model, method)
         telling = [(job, prior) for job in jobs[:PAST_JOBS] if (prior := job.prior())]
         if telling:
             ratios = [job.seconds / prior for job, prior in telling]

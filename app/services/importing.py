@@ -97,6 +97,7 @@ def receive(
     request = open_request(session, target, body, dates, actor)
     request.imported = located.source.model_dump(mode="json")
     request.unknown_instances = located.unknown
+    session.add(request)
     session.flush()
     _name(session, request, located.keys)
     counts = cell_counts(session, request.id, target.tasks, target.version.id)

@@ -5,7 +5,7 @@ events, its job and the doorbell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,24 +16,37 @@ from app import ledger
 from app.db import database_now
 from app.deadlines import add_months
 from app.ids import new_id
+from app.noting import note_set, write_new
+from app.prepared import Prepared
 from app.problems import Invalid
 from app.schemas.deletion_requests import AskedOf, NewDeletionRequest, Preview
 from app.schemas.models import Policy
 from app.services.cells import CHUNK, forgotten_in
 from app.services.estimation import forecast
 from app.services.job_loads import load_of_preview, load_of_request
-from app.services.parking import park_if_held
-from app.services.planning import PRIORITY, enqueue, joinable_job
-from app.services.resolution import Found, Target, emptied_tasks, manifest_size, resolve
+from app.services.parking import anything_is_held, park_if_held
+from app.services.planning import PRIORITY, enqueue, joinable_job, plan
+from app.services.resolution import (
+    Found,
+    Resolution,
+    Target,
+    emptied_tasks,
+    manifest_size,
+    resolve,
+)
 from app.services.transitions import move_request
 from app.states import RequestState
 from app.tables import (
     DeletionRequest,
     ForgottenCell,
+    Job,
+    JobRequest,
     JsonObject,
     Model,
     RequestInstance,
 )
+
+_NAMES = Prepared(insert(RequestInstance.__table__))  # type: ignore[arg-type]  # it is a Table
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a caller's clock may be."""
@@ -46,9 +59,17 @@ class Dates(NamedTuple):
     due_at: datetime
 
 
-def receive(
-    session: Session, tenant_id: str, body: NewDeletionRequest, actor: str
-) -> DeletionRequest:
+@dataclass(frozen=True)
+class Received:
+    """A new request, and what is at hand of it while it is answered."""
+
+    request: DeletionRequest
+    named: Resolution
+    job: Job | None
+    """Which it waits for; None where it waits for something else, or is complete."""
+
+
+def receive(session: Session, tenant_id: str, body: NewDeletionRequest, actor: str) -> Received:
     """The new request, queued, held for approval, or complete where nothing is left to do.
 
     Raises a Problem, with nothing written, for whatever cannot be carried out.
@@ -59,17 +80,15 @@ def receive(
     request = open_request(session, found.target, body, dates, actor)
     request.subjects = list(dict.fromkeys(body.subjects))
     request.instance_count, request.unknown_instances = found.instances, named.unknown
-    _name_instances(session, request, sorted(named.taught))
-    decide(session, request, found, actor)
-    return request
+    return Received(request, named, decide(session, request, found, actor))
 
 
 def open_request(
     session: Session, target: Target, body: AskedOf, dates: Dates, actor: str
 ) -> DeletionRequest:
-    """A request that names nothing yet; its row is written with the next flush."""
+    """A request that names nothing yet and is not written."""
     now = database_now(session)
-    request = DeletionRequest(
+    return DeletionRequest(
         id=new_id("req"),
         tenant_id=target.model.tenant_id,
         model_id=target.model.id,
@@ -85,17 +104,21 @@ def open_request(
         priority=body.priority,
         received_at=dates.received_at,
         due_at=dates.due_at,
+        extended=False,
+        approvals_needed=0,
         exceptions=[],
         created_by=actor,
+        revision=1,
         created_at=now,
         updated_at=now,
     )
-    session.add(request)
-    return request
 
 
-def decide(session: Session, request: DeletionRequest, found: Found, actor: str) -> None:
-    """Tell the ledger of a request whose instances are written, and send it on its way."""
+def decide(session: Session, request: DeletionRequest, found: Found, actor: str) -> Job | None:
+    """Tell the ledger of a new request and send it on its way; the job that it waits for, if any.
+
+    Writes which instances it names, where they are at hand and not on record.
+    """
     model, version = found.target.model, found.target.version
     why = why_held(session, found, request.priority)
     if why is not None and not found.nothing_left:
@@ -114,16 +137,23 @@ def decide(session: Session, request: DeletionRequest, found: Found, actor: str)
         told["sha256"] = request.imported["sha256"]
     kind = f"request.{RequestState.RECEIVED}"
     ledger.append(session, request.tenant_id, kind, request.id, actor, told)
+    held = not found.nothing_left and anything_is_held(session, request)
+    if held or why is not None or found.nothing_left:
+        session.add(request)
+        session.flush()
+        _name_instances(session, request, found.keys)  # what follows reads them back
+        found = replace(found, keys=None)
     if found.nothing_left:
         _complete(session, request, found, actor)
-    elif park_if_held(session, request, actor):
+    elif held and park_if_held(session, request, actor):
         pass
     elif why is not None:
         load = load_of_request(session, version, request)
         request.forecast = forecast(session, model, version, load).model_dump(mode="json")
         move_request(session, request, RequestState.AWAITING_APPROVAL, actor=actor, reason=why)
     else:
-        enqueue(session, request, actor)
+        return _queue(session, request, found, actor)
+    return None
 
 
 def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Preview:
@@ -133,11 +163,7 @@ def preview(session: Session, tenant_id: str, body: NewDeletionRequest) -> Previ
     found, target = named.found(), named.target
     why = None if found.nothing_left else why_held(session, found, body.priority)
     runs_at_once = why is None and not found.nothing_left
-    job = (
-        session.scalar(joinable_job(target.model.id, target.version.root_id))
-        if runs_at_once
-        else None
-    )
+    job = joinable_job(session, target.model.id, target.version.root_id) if runs_at_once else None
     planned = None
     if not found.nothing_left:
         load = load_of_preview(session, named, job)
@@ -274,11 +300,26 @@ def dates_of(body: AskedOf, now: datetime) -> Dates:
     return Dates(received_at, due_at)
 
 
-def _name_instances(session: Session, request: DeletionRequest, keys: Sequence[int]) -> None:
-    session.flush()
+def _queue(session: Session, request: DeletionRequest, found: Found, actor: str) -> Job:
+    if found.keys is None:
+        return enqueue(session, request, actor)
+    job = plan(session, request, actor, found)
+    write_new(session, request, request.tenant_id)  # once, with all that was decided
+    write_new(session, JobRequest(job_id=job.id, request_id=request.id), request.tenant_id)
+    _name_instances(session, request, found.keys)
+    return job
+
+
+def _name_instances(session: Session, request: DeletionRequest, keys: Sequence[int] | None) -> None:
+    """Write which instances a request names, unless they are on record."""
+    if keys is None:
+        return
     for start in range(0, len(keys), CHUNK):
         rows = [{"request_id": request.id, "instance_pk": pk} for pk in keys[start : start + CHUNK]]
-        session.execute(insert(RequestInstance), rows)
+        _NAMES.run(session, *rows)
+    if keys:
+        all_of_it = [(pk,) for pk in keys] if len(keys) <= CHUNK else None
+        note_set(session, RequestInstance, request.id, all_of_it)
 
 
 def _share(session: Session, found: Found) -> float:

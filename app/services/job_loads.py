@@ -4,11 +4,23 @@ Counts are of instances. An instance is taken to teach nothing more once a reque
 named it, and to go on teaching after one of some tasks.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
+from app.prepared import Prepared
 from app.services.cells import CHUNK, line_of
 from app.services.resolution import Resolution, manifest_size
 from app.states import RequestState
@@ -22,10 +34,32 @@ def load_of_request(session: Session, version: Version, request: DeletionRequest
     return gone.load(gone.named(RequestInstance.request_id == request.id))
 
 
-def load_of_job(session: Session, version: Version, job: Job, joining: DeletionRequest) -> JobLoad:
-    """Of a queued job and the request that joins it: all instances that their requests name."""
+def load_of_job(
+    session: Session,
+    version: Version,
+    job: Job,
+    joining: DeletionRequest,
+    keys: Sequence[int] | None,
+) -> JobLoad:
+    """Of a queued job and the request that joins it: all instances that their requests name.
+
+    `keys` are the request's, where they are not on record for it yet. What is found is kept beside
+    the job, so that who joins it next adds to that and need not count all of it again.
+    """
     gone = _Gone(session, version)
-    return gone.load(gone.named(or_(RequestInstance.request_id == joining.id, _waits_in(job))))
+    if keys is None:
+        named = gone.named(or_(RequestInstance.request_id == joining.id, _waits_in(job)))
+    else:
+        kept = job.waiting
+        waiting = (
+            _Named(kept["instances"], kept["emptied"])
+            if kept is not None and kept["version"] == version.id
+            else gone.named(_waits_in(job))
+        )
+        named = gone.with_these(waiting, job, gone.still(keys), full=joining.scope == "full")
+    told = {"version": version.id, **named._asdict()}
+    _KEEP.run(session, {"of": job.id, "told": told})
+    return gone.load(named)
 
 
 def load_of_preview(session: Session, found: Resolution, job: Job | None) -> JobLoad:
@@ -35,18 +69,7 @@ def load_of_preview(session: Session, found: Resolution, job: Job | None) -> Job
     full = found.target.scope == "full"
     if job is None:
         return gone.load(_Named(len(fresh), len(fresh) if full else 0))
-    waiting = gone.named(_waits_in(job))
-    parts = [
-        gone.named(_waits_in(job), RequestInstance.instance_pk.in_(fresh[start : start + CHUNK]))
-        for start in range(0, len(fresh), CHUNK)
-    ]
-    twice = _Named(sum(part.instances for part in parts), sum(part.emptied for part in parts))
-    return gone.load(
-        _Named(
-            instances=len(fresh) + waiting.instances - twice.instances,
-            emptied=(len(fresh) if full else twice.emptied) + waiting.emptied - twice.emptied,
-        )
-    )
+    return gone.load(gone.with_these(gone.named(_waits_in(job)), job, fresh, full=full))
 
 
 class _Named(NamedTuple):
@@ -63,6 +86,24 @@ def _waits_in(job: Job) -> ColumnElement[bool]:
         .where(JobRequest.job_id == job.id, DeletionRequest.state == RequestState.QUEUED)
     )
     return RequestInstance.request_id.in_(requests)
+
+
+_TWICE = (
+    select(
+        func.count(RequestInstance.instance_pk.distinct()),
+        func.count(case((DeletionRequest.scope == "full", RequestInstance.instance_pk)).distinct()),
+    )
+    .join(DeletionRequest, DeletionRequest.id == RequestInstance.request_id)
+    .join(JobRequest, JobRequest.request_id == RequestInstance.request_id)
+    .where(
+        JobRequest.job_id == bindparam("job_id"),
+        DeletionRequest.state == RequestState.QUEUED,
+    )
+)
+_TWICE_ONE = Prepared(_TWICE.where(RequestInstance.instance_pk == bindparam("one")))
+_TWICE_SOME = _TWICE.where(RequestInstance.instance_pk.in_(bindparam("some", expanding=True)))
+"""From the instances to the requests that name them, not from the job to all that it serves."""
+_KEEP = Prepared(update(Job).where(Job.id == bindparam("of")).values(waiting=bindparam("told")))
 
 
 class _Gone:
@@ -88,6 +129,35 @@ class _Gone:
         emptied = self._rows.where(DeletionRequest.scope == "full").subquery()
         still = pk.not_in(select(emptied.c.instance_pk))
         return _Named(*self._session.execute(counts.where(*which, still)).one())
+
+    def still(self, keys: Sequence[int]) -> Sequence[int]:
+        """Those of the instances with these keys that the version still learns from."""
+        if not self._line:
+            return keys
+        rows = self._rows.where(DeletionRequest.scope == "full").subquery()
+        emptied: set[int] = set()
+        for start in range(0, len(keys), CHUNK):
+            some = rows.c.instance_pk.in_(keys[start : start + CHUNK])
+            emptied.update(self._session.scalars(select(rows.c.instance_pk).where(some)))
+        return [key for key in keys if key not in emptied]
+
+    def with_these(self, waiting: _Named, job: Job, keys: Sequence[int], *, full: bool) -> _Named:
+        """What waits in the job together with instances that one more request names."""
+        twice = _Named(0, 0)
+        if waiting.instances:
+            for start in range(0, len(keys), CHUNK):
+                part = self._twice(job, keys[start : start + CHUNK])
+                twice = _Named(twice.instances + part.instances, twice.emptied + part.emptied)
+        return _Named(
+            instances=len(keys) + waiting.instances - twice.instances,
+            emptied=waiting.emptied + (len(keys) - twice.emptied if full else 0),
+        )
+
+    def _twice(self, job: Job, keys: Sequence[int]) -> _Named:
+        if len(keys) == 1:
+            return _Named(*_TWICE_ONE.rows(self._session, {"job_id": job.id, "one": keys[0]})[0])
+        some = {"job_id": job.id, "some": keys}
+        return _Named(*self._session.connection().execute(_TWICE_SOME, some).one())
 
     def load(self, named: _Named) -> JobLoad:
         """The size of the job that forgets these now."""

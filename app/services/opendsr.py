@@ -14,7 +14,6 @@ from app import ledger
 from app.db import Database, database_now
 from app.dsr_tables import DsrCallback, DsrCursor, DsrRequest
 from app.ids import new_id
-from app.opendsr import digests
 from app.problems import Invalid, NotFound, Problem, Unavailable
 from app.schemas.deletion_requests import NewDeletionRequest
 from app.schemas.opendsr import DsrStatus, HashFormat, Identity, NewDsrRequest, Status
@@ -40,6 +39,8 @@ def prepare(database: Database, tenant_id: str, body: NewDsrRequest) -> None:
     algorithms = _hashes(body.subject_identities)
     if not algorithms:
         return
+    from app.opendsr import digests  # noqa: PLC0415 - NumPy takes a while to import
+
     with database.read() as session:
         roots = {root_id for _, root_id in _in_service(session, tenant_id)}
     for root_id in sorted(roots):
@@ -198,6 +199,8 @@ def _known_to(
         known = set(session.scalars(rows.distinct()))
         subjects = [one for one in raw if one in known]
         for algorithm, hashes in _hashes(identities).items():
+            from app.opendsr import digests  # noqa: PLC0415
+
             if not digests.is_ready(session, root_id, algorithm):
                 raise Unavailable(f"model {model.name!r} has just got other data: try again")
             subjects += digests.subjects_of(session, root_id, algorithm, hashes)

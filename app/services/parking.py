@@ -6,14 +6,22 @@ be taken before: then no hold comes between the look and the move.
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.prepared import Prepared
 from app.services.cells import CHUNK
 from app.services.planning import enqueue
 from app.services.transitions import move_request
 from app.states import RequestState
 from app.tables import Approval, DeletionRequest, Instance, LegalHold, RequestInstance
+
+_IN_FORCE = (
+    LegalHold.tenant_id == bindparam("tenant_id"),
+    LegalHold.released_at.is_(None),
+    or_(LegalHold.model_id.is_(None), LegalHold.model_id == bindparam("model_id")),
+)
+_ANY_HOLD = Prepared(select(LegalHold.id).where(*_IN_FORCE).limit(1))
 
 
 def queue_or_park(session: Session, request: DeletionRequest, actor: str) -> None:
@@ -43,21 +51,24 @@ def resume(session: Session, request: DeletionRequest, actor: str, reason: str) 
         enqueue(session, request, actor)
 
 
+def anything_is_held(session: Session, request: DeletionRequest) -> bool:
+    """Whether there are holds in force that could name something of the request."""
+    whose = {"tenant_id": request.tenant_id, "model_id": request.model_id}
+    return bool(_ANY_HOLD.rows(session, whose))
+
+
 def holds_on(session: Session, request: DeletionRequest) -> list[LegalHold]:
     """The holds in force that name an instance or subject of the request, oldest first."""
-    rows = select(LegalHold).where(
-        LegalHold.tenant_id == request.tenant_id,
-        LegalHold.released_at.is_(None),
-        or_(LegalHold.model_id.is_(None), LegalHold.model_id == request.model_id),
-    )
-    in_force = session.scalars(rows.order_by(LegalHold.id)).all()
-    if not in_force:
+    whose = {"tenant_id": request.tenant_id, "model_id": request.model_id}
+    rows = select(LegalHold).where(*_IN_FORCE).order_by(LegalHold.id)
+    holds = session.scalars(rows, whose).all()
+    if not holds:
         return []
-    instances = _named(session, request, Instance.instance_id, (h.instances for h in in_force))
-    subjects = _named(session, request, Instance.subject, (h.subjects for h in in_force))
+    instances = _named(session, request, Instance.instance_id, (h.instances for h in holds))
+    subjects = _named(session, request, Instance.subject, (h.subjects for h in holds))
     return [
         hold
-        for hold in in_force
+        for hold in holds
         if not instances.isdisjoint(hold.instances) or not subjects.isdisjoint(hold.subjects)
     ]
 

@@ -6,7 +6,7 @@ otherwise it opens the next one. The outbox row beside a new job is only the doo
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from app import ledger
@@ -17,6 +17,7 @@ from app.services.attempts import lock_ledger
 from app.services.cells import promoted_version
 from app.services.estimation import forecast
 from app.services.job_loads import load_of_job
+from app.services.resolution import Found
 from app.services.transitions import move_request
 from app.states import JobState, RequestState
 from app.tables import DeletionRequest, Job, JobRequest, Model, OutboxMessage
@@ -36,33 +37,35 @@ def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) ->
     two; then locks the job, so that no worker claims it before the caller commits.
     """
     lock_ledger(session, tenant_id)
-    return session.scalar(
-        joinable_job(model_id, root_id).with_for_update().execution_options(populate_existing=True)
-    )
+    return session.scalar(_JOINABLE_LOCKED, {"model_id": model_id, "root_id": root_id})
 
 
-def joinable_job(model_id: str, root_id: str) -> Select[Job]:
+def joinable_job(session: Session, model_id: str, root_id: str) -> Job | None:
     """The oldest queued unlearning job of the model whose requests are against this root.
 
     Not a fallback's: its method was chosen for the requests that it has.
     """
-    same_root = (
+    return session.scalar(_JOINABLE, {"model_id": model_id, "root_id": root_id})
+
+
+_JOINABLE = (
+    select(Job)
+    .where(
+        Job.model_id == bindparam("model_id"),
+        Job.state == JobState.QUEUED,
+        Job.kind == "unlearn",
+        Job.fallback_of.is_(None),
         exists()
         .where(JobRequest.job_id == Job.id)
-        .where(JobRequest.request_id == DeletionRequest.id, DeletionRequest.root_id == root_id)
-    )
-    return (
-        select(Job)
         .where(
-            Job.model_id == model_id,
-            Job.state == JobState.QUEUED,
-            Job.kind == "unlearn",
-            Job.fallback_of.is_(None),
-            same_root,
-        )
-        .order_by(Job.id)
-        .limit(1)
+            JobRequest.request_id == DeletionRequest.id,
+            DeletionRequest.root_id == bindparam("root_id"),
+        ),
     )
+    .order_by(Job.id)
+    .limit(1)
+)
+_JOINABLE_LOCKED = _JOINABLE.with_for_update().execution_options(populate_existing=True)
 
 
 def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:
@@ -71,29 +74,46 @@ def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:
     Job, request, ledger events and doorbell are written in the caller's transaction. Raises
     IllegalTransition.
     """
+    job = plan(session, request, actor)
+    if session.get(JobRequest, (job.id, request.id)) is None:
+        session.add(JobRequest(job_id=job.id, request_id=request.id))
+    return job
+
+
+def plan(session: Session, request: DeletionRequest, actor: str, found: Found | None = None) -> Job:
+    """The same, but for the row that joins them, which the caller writes.
+
+    `found` is what a new request names, where that is at hand and not on record.
+    """
     job = lock_queue(session, request.tenant_id, request.model_id, request.root_id)
     if job is None:
         job = _open_job(session, request, actor)
     else:
-        job.priority = max(job.priority, PRIORITY[request.priority])
-        job.due_at = min(job.due_at, request.due_at) if job.due_at else request.due_at
-        if job.attempts == 0:  # else it waits after a failure, not for the window
-            job.not_before = min(job.not_before, _closes(request, job.not_before))
-    if session.get(JobRequest, (job.id, request.id)) is None:
-        session.add(JobRequest(job_id=job.id, request_id=request.id))
-    reason = _estimate(session, job, request)
+        # Only what changes is set: a row that is set to what it is would be looked through again.
+        more_urgent = PRIORITY[request.priority] > job.priority
+        if more_urgent:
+            job.priority = PRIORITY[request.priority]
+        if job.due_at is None or request.due_at < job.due_at:
+            job.due_at = request.due_at
+        closes = _closes(request, job.not_before)
+        if job.attempts == 0 and closes < job.not_before:  # else it waits after a failure
+            job.not_before = closes
+    reason = _estimate(session, job, request, found)
     told = {"job": job.id, **({"method": job.method} if reason else {})}
     move_request(session, request, RequestState.QUEUED, actor=actor, reason=reason, payload=told)
     return job
 
 
-def _estimate(session: Session, job: Job, request: DeletionRequest) -> str | None:
+def _estimate(
+    session: Session, job: Job, request: DeletionRequest, found: Found | None
+) -> str | None:
     """Keep what the job would cost now; why it is to retrain, where that makes it do so."""
     model = session.get_one(Model, request.model_id)
-    version = promoted_version(session, model)
+    version = found.target.version if found else promoted_version(session, model)
     if version is None:
         return None
-    planned = forecast(session, model, version, load_of_job(session, version, job, request))
+    load = load_of_job(session, version, job, request, found.keys if found else None)
+    planned = forecast(session, model, version, load)
     request.forecast = planned.model_dump(mode="json")
     policy = Policy.model_validate(model.policy)
     if planned.proposal is None or policy.when_retraining_is_cheaper != "retrain":

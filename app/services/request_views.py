@@ -15,9 +15,9 @@ from app.schemas.deletion_requests import (
 )
 from app.schemas.estimates import Forecast
 from app.schemas.models import ModelRef
-from app.services.intake import earlier_requests
+from app.services.intake import Received, earlier_requests
 from app.services.lookup import find_model
-from app.states import RequestState
+from app.states import FINISHED_REQUEST, RequestState
 from app.tables import (
     Approval,
     Audit,
@@ -89,6 +89,19 @@ def list_requests(
     return session.scalars(rows.order_by(DeletionRequest.id.desc()).limit(limit)).all()
 
 
+def new_view(session: Session, received: Received) -> DeletionRequestView:
+    """A request as whoever sent it is answered: nobody has done anything about it yet."""
+    request, named = received.request, received.named
+    if request.state in FINISHED_REQUEST:
+        return view(session, request)
+    return _view(
+        request,
+        named.target.model.name,
+        [named.names[key] for key in named.keys[:SHOWN_INSTANCES]],
+        job=received.job.id if received.job else None,
+    )
+
+
 def view(session: Session, request: DeletionRequest) -> DeletionRequestView:
     """One request as callers see it."""
     return views(session, [request])[0]
@@ -116,45 +129,68 @@ def views(session: Session, requests: Sequence[DeletionRequest]) -> list[Deletio
     named = _first_instances(session, requests)
     audits = _audits(session, {r.version_id for r in requests if r.version_id})
     return [
-        DeletionRequestView(
-            id=request.id,
-            model=ModelRef(id=request.model_id, name=names[request.model_id]),
-            state=RequestState(request.state),
-            state_reason=request.state_reason,
-            scope="full" if request.scope == "full" else "partial",
-            tasks=request.tasks,
-            instance_count=request.instance_count,
-            instances=named[request.id],
-            subjects=request.subjects,
-            unknown_instances=request.unknown_instances,
-            imported=ImportSource.model_validate(request.imported) if request.imported else None,
-            reason=request.reason,
-            external_id=request.external_id,
-            priority=request.priority,
-            received_at=request.received_at,
-            due_at=request.due_at,
-            extended=request.extended,
-            approvals_needed=request.approvals_needed,
+        _view(
+            request,
+            names[request.model_id],
+            named[request.id],
             approvals=approvals[request.id],
             job=jobs.get(request.id),
-            estimate=planned and planned.estimate,
-            proposal=planned and planned.proposal,
-            version=request.version_id,
-            exceptions=[CellException.model_validate(one) for one in request.exceptions],
             audit=[
                 cell for cell in audits.get(request.version_id, ()) if cell.request_id == request.id
-            ]
-            or None,
+            ],
             receipt=receipt_href(request.id) if request.id in receipted else None,
             earlier_receipts=_earlier_receipts(session, request)
             if request.state in _DONE and request.id not in receipted
             else [],
-            created_by=request.created_by,
-            created_at=request.created_at,
-            updated_at=request.updated_at,
         )
-        for request, planned in ((one, _forecast(one)) for one in requests)
+        for request in requests
     ]
+
+
+def _view(
+    request: DeletionRequest,
+    model_name: str,
+    instances: Sequence[str],
+    *,
+    job: str | None,
+    approvals: Sequence[GivenApproval] = (),
+    audit: Sequence[CellAudit] = (),
+    receipt: str | None = None,
+    earlier_receipts: Sequence[str] = (),
+) -> DeletionRequestView:
+    planned = _forecast(request)
+    return DeletionRequestView(
+        id=request.id,
+        model=ModelRef(id=request.model_id, name=model_name),
+        state=RequestState(request.state),
+        state_reason=request.state_reason,
+        scope="full" if request.scope == "full" else "partial",
+        tasks=request.tasks,
+        instance_count=request.instance_count,
+        instances=list(instances),
+        subjects=request.subjects,
+        unknown_instances=request.unknown_instances,
+        imported=ImportSource.model_validate(request.imported) if request.imported else None,
+        reason=request.reason,
+        external_id=request.external_id,
+        priority=request.priority,
+        received_at=request.received_at,
+        due_at=request.due_at,
+        extended=request.extended,
+        approvals_needed=request.approvals_needed,
+        approvals=list(approvals),
+        job=job,
+        estimate=planned and planned.estimate,
+        proposal=planned and planned.proposal,
+        version=request.version_id,
+        exceptions=[CellException.model_validate(one) for one in request.exceptions],
+        audit=list(audit) or None,
+        receipt=receipt,
+        earlier_receipts=list(earlier_receipts),
+        created_by=request.created_by,
+        created_at=request.created_at,
+        updated_at=request.updated_at,
+    )
 
 
 def _forecast(request: DeletionRequest) -> Forecast | None:

@@ -4,20 +4,20 @@ Unknown ids are never guessed. Everything here reads only.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.coverage import UNKNOWN_SUBJECT
-from app.problems import Conflict, FieldError, Invalid
+from app.prepared import Prepared
+from app.problems import Conflict, FieldError, Invalid, NotFound
 from app.schemas.deletion_requests import AskedOf, NewDeletionRequest, Scope
 from app.schemas.models import Policy
-from app.services.cells import CHUNK, forgotten_in, forgotten_tasks, promoted_version
-from app.services.lookup import find_model
-from app.tables import ForgottenCell, Instance, Model, Version
+from app.services.cells import CHUNK, forgotten_in, forgotten_tasks
+from app.tables import Alias, ForgottenCell, Instance, Model, Version
 
 MOST_NAMED = 20
 """Unknown ids that a refusal spells out."""
@@ -46,6 +46,8 @@ class Found:
     """Of those, by task, those that the version has forgotten already."""
     unknown: Sequence[str] = ()
     """What is not in the manifest, or the first of it."""
+    keys: Sequence[int] | None = None
+    """The instances in manifest order; None where they are on record for the request already."""
 
     @property
     def cells(self) -> int:
@@ -78,6 +80,13 @@ class Resolution:
     forgotten: dict[int, set[str]]
     """Those of `taught` that the version has forgotten already."""
     unknown: list[str]
+    names: dict[int, str]
+    """The instances' own ids."""
+
+    @property
+    def keys(self) -> list[int]:
+        """The instances in manifest order."""
+        return sorted(self.taught)
 
     def found(self) -> Found:
         """The same, counted."""
@@ -87,15 +96,19 @@ class Resolution:
             taught=Counter(task for tasks in self.taught.values() for task in tasks),
             forgotten=Counter(task for tasks in self.forgotten.values() for task in tasks),
             unknown=self.unknown,
+            keys=self.keys,
         )
 
 
 def target_of(session: Session, tenant_id: str, body: AskedOf) -> Target:
     """The version and tasks that are asked of; raises a Problem for what does not exist."""
-    model = find_model(session, tenant_id, body.model)
+    by = _BY_ID if body.model.startswith("mod_") else _BY_NAME
+    row = session.execute(by, {"tenant_id": tenant_id, "model": body.model}).one_or_none()
+    if row is None:
+        raise NotFound("model", body.model)
+    model, version = row
     if model.archived_at is not None:
         raise Conflict("model-archived", f"model {model.name!r} is archived")
-    version = promoted_version(session, model)
     if version is None or model.description is None:
         alias = Policy.model_validate(model.policy).promote_alias
         raise Conflict(
@@ -106,12 +119,34 @@ def target_of(session: Session, tenant_id: str, body: AskedOf) -> Target:
     return Target(model, version, tasks, scope)
 
 
+# What every request asks is put together once.
+_IN_SERVICE = (
+    select(Model, Version)
+    .outerjoin(
+        Alias,
+        and_(
+            Alias.model_id == Model.id,
+            Alias.name
+            == func.coalesce(
+                Model.policy["promote_alias"].as_string(),
+                Policy.model_fields["promote_alias"].default,
+            ),
+        ),
+    )
+    .outerjoin(Version, Version.id == Alias.version_id)
+    .where(Model.tenant_id == bindparam("tenant_id"))
+)
+_BY_ID = _IN_SERVICE.where(Model.id == bindparam("model"))
+_BY_NAME = _IN_SERVICE.where(Model.name == bindparam("model"), Model.archived_at.is_(None))
+
+
 def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resolution:
     """Find everything that the request names; raises a Problem for what does not exist."""
     target = target_of(session, tenant_id, body)
     root = target.version.root_id
-    found, missing = _look_up(session, root, Instance.instance_id, body.instances)
-    theirs, missing_subjects = _look_up(session, root, Instance.subject, body.subjects)
+    names: dict[int, str] = {}
+    found, missing = _look_up(session, root, Instance.instance_id, body.instances, names)
+    theirs, missing_subjects = _look_up(session, root, Instance.subject, body.subjects, names)
     if (missing or missing_subjects) and body.on_unknown == "refuse":
         raise _unknown(body, missing, missing_subjects)
     wanted = set(target.tasks)
@@ -122,6 +157,7 @@ def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resol
         taught=taught,
         forgotten={pk: taught[pk] & some for pk, some in gone.items()},
         unknown=[*missing, *(f"{UNKNOWN_SUBJECT}{subject}" for subject in missing_subjects)],
+        names=names,
     )
 
 
@@ -194,22 +230,40 @@ def _tasks(model: Model, asked: list[str] | None) -> tuple[list[str], Scope]:
     return tasks, "full" if len(tasks) == len(existing) else "partial"
 
 
+_OF_ROOT = select(Instance.pk, Instance.instance_id, Instance.subject, Instance.tasks).where(
+    Instance.root_id == bindparam("root_id")
+)
+_BY_ONE = {
+    column: Prepared(_OF_ROOT.where(column == bindparam("one")))
+    for column in (Instance.instance_id, Instance.subject)
+}
+
+
 def _look_up(
-    session: Session, root_id: str, column: InstrumentedAttribute[Any], asked: Sequence[str]
+    session: Session,
+    root_id: str,
+    column: InstrumentedAttribute[Any],
+    asked: Sequence[str],
+    names: dict[int, str],
 ) -> tuple[dict[int, list[str]], list[str]]:
-    """The tasks of each instance whose `column` holds one of `asked`, and what none holds."""
+    """The tasks of each instance whose `column` holds one of `asked`, and what none holds.
+
+    Adds the instances' ids to `names`.
+    """
     values = list(dict.fromkeys(asked))
     found: dict[int, list[str]] = {}
     known: set[str] = set()
     for start in range(0, len(values), CHUNK):
-        rows = session.execute(
-            select(Instance.pk, column, Instance.tasks).where(
-                Instance.root_id == root_id, column.in_(values[start : start + CHUNK])
-            )
-        )
-        for pk, value, tasks in rows:
+        some = values[start : start + CHUNK]
+        rows: Iterable[Sequence[Any]]
+        if len(some) == 1:
+            rows = _BY_ONE[column].rows(session, {"root_id": root_id, "one": some[0]})
+        else:
+            rows = session.execute(_OF_ROOT.where(column.in_(some)), {"root_id": root_id})
+        for pk, name, subject, tasks in rows:
             found[pk] = tasks
-            known.add(value)
+            names[pk] = name
+            known.add(name if column is Instance.instance_id else str(subject))
     return found, [value for value in values if value not in known]
 
 

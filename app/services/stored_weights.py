@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session, aliased
 from app.restored_cache import RestoredCache, link_or_copy
 from app.storage import Storage
 from app.tables import Version
-from engine.delta import restore
 from engine.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
@@ -248,6 +247,8 @@ class StoredWeights:
 def _apply(delta: Delta, file: Path, current: Path, target: Path) -> Path:
     """The file that the delta makes of `current`."""
     try:
+        from engine.delta import restore  # noqa: PLC0415 - NumPy takes a while to import
+
         written = restore(current, file, target)
     except CheckpointError as error:
         _log.error("delta %s: %s", delta.sha256, error)

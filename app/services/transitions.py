@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from app import ledger
@@ -18,9 +19,20 @@ from app.states import (
     RequestState,
     VersionState,
 )
-from app.tables import DeletionRequest, Job, Version
+from app.tables import DeletionRequest, Job, JobRequest, Version
 
 S = TypeVar("S", bound=StrEnum)
+
+_LEAVES = (
+    update(Job)
+    .where(
+        Job.id.in_(
+            select(JobRequest.job_id).where(JobRequest.request_id == bindparam("request_id"))
+        )
+    )
+    .values(waiting=None)
+)
+"""A queued job that one of its requests has left is to count the others."""
 
 
 def move_request(
@@ -33,7 +45,10 @@ def move_request(
     payload: Mapping[str, Any] | None = None,
 ) -> None:
     """Change a request's state; people read `reason` beside it. Raises IllegalTransition."""
-    told = _move(session, request, REQUEST, RequestState(request.state), to, payload, reason)
+    was = RequestState(request.state)
+    told = _move(session, request, REQUEST, was, to, payload, reason)
+    if was == RequestState.QUEUED and to != RequestState.IN_PROGRESS:
+        session.connection().execute(_LEAVES, {"request_id": request.id})
     request.state_reason = reason
     request.revision += 1
     request.updated_at = database_now(session)
@@ -50,6 +65,7 @@ def move_job(
     payload: Mapping[str, Any] | None = None,
 ) -> None:
     """Change a job's state. Raises IllegalTransition."""
+    job.waiting = None  # whatever it is queued with the next time
     told = _move(session, job, JOB, JobState(job.state), to, payload, reason)
     ledger.append(session, job.tenant_id, f"job.{to}", job.id, actor, told)
 

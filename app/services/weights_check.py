@@ -9,12 +9,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from engine.spec import TensorDescription
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_HEADER: Final = 10_000_000
 _BLOCK: Final = 1 << 22
@@ -172,6 +172,8 @@ def _check_finite(stream: BinaryIO, name: str, tensor: Tensor) -> None:
     done, left = 0, tensor.end - tensor.begin
     while left:
         block = stream.read(min(_BLOCK, left))
+        import numpy as np  # noqa: PLC0415 - it takes a while to import
+
         bits: NDArray[Any] = np.frombuffer(block, dtype=integer)
         beyond = (bits & exponent) == exponent
         if beyond.any():

@@ -178,3 +178,37 @@ def test_versions_of_one_model_are_not_found_under_another(
     move = {"version": other.version_id}
     path = "/v1/models/digits-model/aliases/candidate"
     assert client.put(path, json=move).status_code == 404
+
+
+def test_a_key_that_another_process_revoked_writes_nothing_more(service: Service) -> None:
+    with service.database.write() as session, session.begin():
+        add_worker(session)
+        model = register_model(session, service.parts.storage)
+    key = service.key(Scope.REQUESTS_WRITE)
+    body = {"model": model.name, "instances": model.instances[:1]}
+    with service.client(key) as client:
+        assert client.post("/v1/deletion-requests", json=body).status_code == 202
+        with service.database.write() as session, session.begin():
+            prefix = key.split("_")[1]
+            session.execute(
+                update(ApiKey)
+                .where(ApiKey.prefix == prefix)
+                .values(revoked_at=database_now(session))
+            )
+        for more in ({}, {"Idempotency-Key": "k"}):
+            answer = client.post("/v1/deletion-requests", json=body, headers=more)
+            assert answer.status_code == 401
+            assert "revoked" in answer.json()["detail"]
+        asked = client.post("/v1/deletion-requests", json={**body, "validate_only": True})
+        assert asked.status_code == 401
+    with service.client() as client:
+        assert len(client.get("/v1/deletion-requests").json()["items"]) == 1
+
+
+def test_a_key_that_is_remembered_is_not_let_in_once_it_is_revoked(service: Service) -> None:
+    key = service.key(Scope.REQUESTS_WRITE)
+    with service.client(key) as client, service.client() as admin:
+        own = client.get("/v1/whoami").json()["principal"]
+        assert client.post("/v1/deletion-requests", json={}).status_code == 422
+        assert admin.delete(f"/v1/api-keys/{own}").status_code == 204
+        assert client.post("/v1/deletion-requests", json={}).status_code == 401

@@ -12,7 +12,7 @@ from running_service import Registered
 def forget(parts: Parts, model: Registered, **body: object) -> str:
     with parts.database.write() as session, session.begin():
         asked = NewDeletionRequest.model_validate({"model": model.name, **body})
-        request = intake.receive(session, DEFAULT_TENANT, asked, "test")
+        request = intake.receive(session, DEFAULT_TENANT, asked, "test").request
         return request.id
 
 

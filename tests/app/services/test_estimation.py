@@ -11,7 +11,8 @@ from app.http import Parts
 from app.schemas.deletion_requests import DeletionRequestView, NewDeletionRequest, Preview
 from app.schemas.estimates import Estimate
 from app.schemas.models import Policy
-from app.services import approval, intake, request_views
+from app.services import approval, cancellation, intake, request_views
+from app.services.job_loads import load_of_job
 from app.tables import DEFAULT_TENANT, DeletionRequest, Job, Model, Version
 from carried_out import carry_out
 from engine import planner
@@ -66,7 +67,7 @@ def asked(model: Registered, count: int, start: int = 0, **body: Any) -> NewDele
 
 def receive(parts: Parts, *request: Any, **body: Any) -> DeletionRequestView:
     with parts.database.write() as session, session.begin():
-        row = intake.receive(session, DEFAULT_TENANT, asked(*request, **body), "test")
+        row = intake.receive(session, DEFAULT_TENANT, asked(*request, **body), "test").request
         return request_views.view(session, row)
 
 
@@ -315,3 +316,37 @@ def test_where_no_run_is_needed_there_is_no_estimate(parts: Parts, register: Reg
 def job_method(parts: Parts, request: DeletionRequestView) -> str | None:
     with parts.database.read() as session:
         return session.scalar(select(Job.method).where(Job.id == request.job))
+
+
+def test_what_waits_in_a_job_is_added_up_as_it_would_be_counted(
+    parts: Parts, register: Register
+) -> None:
+    model = register()
+
+    def loads() -> tuple[int | None, int | None]:
+        with parts.database.read() as session:
+            job = session.scalars(select(Job)).one()
+            version = session.get_one(Version, model.version_id)
+            newest = session.scalars(
+                select(DeletionRequest).order_by(DeletionRequest.id.desc())
+            ).first()
+            assert newest is not None
+            kept = job.waiting
+        with parts.database.write() as session, session.begin():
+            counted = load_of_job(session, version, job, newest, None).forget
+        return (kept["instances"] if kept else None), counted
+
+    receive(parts, model, 3)
+    assert loads() == (3, 3)
+    receive(parts, model, 1, 2)
+    assert loads() == (3, 3)
+    receive(parts, model, 3, 2, tasks=["digit"])
+    assert loads() == (5, 5)
+    fourth = receive(parts, model, 4, 4)
+    assert loads() == (8, 8)
+    with parts.database.write() as session, session.begin():
+        cancellation.cancel(session, DEFAULT_TENANT, fourth.id, "test", None)
+    with parts.database.read() as session:
+        assert session.scalars(select(Job)).one().waiting is None
+    receive(parts, model, 1, 9)
+    assert loads() == (6, 6)

@@ -26,7 +26,7 @@ def receive(parts: Parts, model: Registered) -> Receive:
             {"model": model.name, "instances": instances, **body}
         )
         with parts.database.write() as session, session.begin():
-            return intake.receive(session, DEFAULT_TENANT, asked, "test").id
+            return intake.receive(session, DEFAULT_TENANT, asked, "test").request.id
 
     return receive
 

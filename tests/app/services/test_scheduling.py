@@ -43,7 +43,7 @@ def ask(parts: Parts) -> Ask:
                     **body,
                 }
             )
-            return intake.receive(session, DEFAULT_TENANT, asked, "test").id
+            return intake.receive(session, DEFAULT_TENANT, asked, "test").request.id
 
     return ask
 
