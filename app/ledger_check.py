@@ -5,12 +5,13 @@ whole database and holds its keys could forge a ledger that holds in itself: aga
 signed heads that others keep.
 """
 
-import hashlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import chain, islice
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,11 +20,12 @@ from app.ledger import GENESIS
 from app.ledger_tree import LEVELS, TILE
 from app.merkle import merkle_root
 from app.row_check import sealed_now
+from app.sealed_rows import SealedRows
 from app.sealing import Seal, fingerprint
 from app.tables import LedgerEvent, LedgerHead, LedgerSeal, LedgerTile
-from expunge.tree import leaf_hash
 
 _CHUNK = 1000
+_HEX = 64
 
 
 def verify(session: Session, tenant_id: str) -> str | None:
@@ -48,29 +50,31 @@ def faults(session: Session, tenant_id: str) -> Iterator[str]:
     if head is None:
         yield f"tenant {tenant_id} has no ledger head"
         return
-    replay = _Replay(session, head)
-    broken = False
-    for fault in chain(replay.events(), replay.seals(), replay.tiles()):
-        broken = True
-        yield fault
-    if not broken:
-        yield from _row_faults(session, head, replay)
+    with SealedRows() as sealed:
+        replay = _Replay(session, head, sealed)
+        broken = False
+        for fault in chain(replay.events(), replay.tiles()):
+            broken = True
+            yield fault
+        if not broken:
+            yield from _row_faults(session, head, replay)
 
 
 def unsealed(session: Session, tenant_id: str) -> dict[str, Seal]:
     """Seals for the rows, and columns of rows, that the ledger says nothing of yet."""
     head = session.get_one(LedgerHead, tenant_id)
-    replay = _Replay(session, head)
-    for fault in chain(replay.events(), replay.seals()):
-        raise ValueError(fault)
     found: dict[str, Seal] = {}
-    if head.seal_key is None:
-        return found
-    for one in sealed_now(session, head, make=True):
-        known = replay.sealed.get(one.name, {})
-        fresh = {column: digest for column, digest in one.seal.items() if column not in known}
-        if fresh or one.name not in replay.sealed:
-            found[one.name] = fresh
+    with SealedRows() as sealed:
+        for fault in _Replay(session, head, sealed).events():
+            raise ValueError(fault)
+        if head.seal_key is None:
+            return found
+        for one in sealed_now(session, head, make=True):
+            known = sealed.take(one.name)
+            if known is None:
+                found[one.name] = one.seal
+            elif fresh := {name: one.seal[name] for name in one.seal if name not in known}:
+                found[one.name] = fresh
     return found
 
 
@@ -80,19 +84,28 @@ class _Replay:
 
     session: Session
     head: LedgerHead
-    sealed: dict[str, Seal] = field(default_factory=dict)
-    """The newest digests of each row, by `table/key`."""
+    sealed: SealedRows
+    """The newest digests of each row."""
     erased: set[str] = field(default_factory=set)
     """Pseudonyms of subjects that were erased."""
-    _promised: dict[int, str] = field(default_factory=dict)
-    """Digests of seals by the event that names them."""
     _roots: list[bytes] = field(default_factory=list)
     """Of complete groups of 256 events."""
+    _other_key: bool = False
+    """Whether a seal was found that another key made; it is told of once."""
+    _seals: Iterator[tuple[int, str]] = field(default_factory=lambda: iter(()))
+    _seal: tuple[int, str] | None = None
+    """The first one of those left that no event so far has named."""
 
     def events(self) -> Iterator[str]:
-        """What is wrong with the chain; its end must be the head's."""
-        tenant_id, seq, prev = self.head.tenant_id, 0, GENESIS
-        sha256 = hashlib.sha256
+        """What is wrong with the chain and its seals; its end must be the head's.
+
+        Seals are read beside the events that name them. Where the chain breaks it is left.
+        """
+        with closing(self._read_seals()) as self._seals:
+            self._seal = next(self._seals, None)
+            yield from self._events()
+
+    def _events(self) -> Iterator[str]:
         events = select(
             LedgerEvent.seq,
             LedgerEvent.kind,
@@ -100,31 +113,35 @@ class _Replay:
             LedgerEvent.body,
             LedgerEvent.prev_hash,
             LedgerEvent.hash,
-        ).where(LedgerEvent.tenant_id == tenant_id)
-        leaves: list[bytes] = []
+        ).where(LedgerEvent.tenant_id == self.head.tenant_id)
         ordered = events.order_by(LedgerEvent.seq).execution_options(yield_per=_CHUNK)
-        with self.session.execute(ordered) as rows:
+        seq, prev = 0, GENESIS
+        before = bytes.fromhex(prev)
+        leaves: list[bytes] = []
+        with self.session.connection().execute(ordered) as rows:
             for number, kind, entity, body, prev_hash, hash in rows:
                 seq += 1
-                follows = number == seq and prev_hash == prev
                 content = body.encode() if isinstance(body, str) else b""
+                link = sha256(before + content).digest()
+                end = f',"seq":{seq}}}'
                 # Once the body is authentic, its canonical text shows what parsing it would.
                 if (
-                    not follows
-                    or sha256(bytes.fromhex(prev) + content).hexdigest() != hash
+                    number != seq
+                    or prev_hash != prev
+                    or link.hex() != hash
                     or f'"entity":"{entity}","kind":"{kind}","payload":' not in body
-                    or not body.endswith(f',"seq":{seq}}}')
+                    or not body.endswith(end)
                 ):
                     yield _event_fault(number, prev_hash, seq, prev)
                     return
-                prev = hash
-                leaves.append(leaf_hash(content))
+                prev, before = hash, link
+                leaves.append(sha256(b"\x00" + content).digest())
                 if len(leaves) == TILE:
                     self._roots.append(merkle_root(leaves))
                     leaves.clear()
-                digest = json.loads(body).get("rows") if '"rows":"' in body else None
-                if digest is not None:
-                    self._promised[seq] = digest
+                digest_end = -len(end) - 1
+                if body[digest_end] == '"':  # what stands before the number is no payload
+                    yield from self._check_seal(seq, body[digest_end - _HEX : digest_end])
                 if kind == "subject.erased":
                     self.erased.add(entity)
         if (self.head.seq, self.head.hash) != (seq, prev):
@@ -132,30 +149,33 @@ class _Replay:
                 f"the head names event {self.head.seq} with the hash {self.head.hash:.12}...,"
                 f" the chain ends with event {seq} and {prev:.12}..."
             )
+        yield from self._seals_before(None)
 
-    def seals(self) -> Iterator[str]:
-        """What is wrong with the seals: each must be the one that its event names."""
-        promised = dict(self._promised)
+    def _read_seals(self) -> Generator[tuple[int, str]]:
         kept = select(LedgerSeal.seq, LedgerSeal.sealed).where(
             LedgerSeal.tenant_id == self.head.tenant_id
         )
-        key = self.head.seal_key
         ordered = kept.order_by(LedgerSeal.seq).execution_options(yield_per=_CHUNK)
-        with self.session.execute(ordered) as rows:
-            for seq, text in rows:
-                wanted = promised.pop(seq, None)
-                if wanted is None:
-                    yield f"the seal of event {seq} was added: the event names none"
-                elif hashlib.sha256(text.encode()).hexdigest() != wanted:
-                    yield f"the seal of event {seq} was changed: the event names another"
-                else:
-                    told = json.loads(text)
-                    if key is None or told["key"] != fingerprint(key):
-                        yield f"the key of the seals was changed: event {seq} was sealed by another"
-                        return
-                    self._learn(told["rows"])
-        for seq in promised:
+        with self.session.connection().execute(ordered) as rows:
+            yield from rows
+
+    def _check_seal(self, seq: int, wanted: str) -> Iterator[str]:
+        """What is wrong with the seal that an event names, or with what lies before it."""
+        yield from self._seals_before(seq)
+        if self._seal is None or self._seal[0] != seq:
             yield f"the seal of event {seq} is missing"
+            return
+        text = self._seal[1]
+        self._seal = next(self._seals, None)
+        if sha256(text.encode()).hexdigest() != wanted:
+            yield f"the seal of event {seq} was changed: the event names another"
+        else:
+            yield from self._learn(seq, json.loads(text))
+
+    def _seals_before(self, seq: int | None) -> Iterator[str]:
+        while self._seal is not None and (seq is None or self._seal[0] < seq):
+            yield f"the seal of event {self._seal[0]} was added: the event names none"
+            self._seal = next(self._seals, None)
 
     def tiles(self) -> Iterator[str]:
         """What is wrong with the tree's tiles."""
@@ -172,13 +192,14 @@ class _Replay:
             if number >= len(known) or number < 0 or known[number] != hash:
                 yield f"tile {number} of level {level} of the hash tree is not that of its events"
 
-    def _learn(self, rows: dict[str, Seal | None]) -> None:
-        for name, seal in rows.items():
-            if seal is None:
-                self.sealed.pop(name, None)
-            else:
-                known = self.sealed.setdefault(name, {})
-                known.update({sys.intern(column): digest for column, digest in seal.items()})
+    def _learn(self, seq: int, told: dict[str, Any]) -> Iterator[str]:
+        key = self.head.seal_key
+        if key is not None and told["key"] == fingerprint(key):
+            for name, seal in told["rows"].items():
+                self.sealed.learn(name, seal)
+        elif not self._other_key:
+            self._other_key = True
+            yield f"the key of the seals was changed: event {seq} was sealed by another"
 
 
 def _event_fault(number: int, prev_hash: str, seq: int, prev: str) -> str:
@@ -193,9 +214,10 @@ def _event_fault(number: int, prev_hash: str, seq: int, prev: str) -> str:
 
 
 def _row_faults(session: Session, head: LedgerHead, replay: _Replay) -> Iterator[str]:
-    left = replay.sealed
     for now in sealed_now(session, head, make=False):
-        known = left.pop(now.name, None)
+        known = replay.sealed.take(now.name)
+        if now.seal == known and not now.pseudonyms and not now.unreadable:
+            continue
         told = f"{now.table} {now.key}"
         if known is None:
             yield f"{told} was added: no event tells of it"
@@ -214,7 +236,7 @@ def _row_faults(session: Session, head: LedgerHead, replay: _Replay) -> Iterator
         for name in now.pseudonyms:
             if name not in replay.erased:
                 yield f"{told}: a subject was replaced by {name}, which no event tells of"
-    for name, seal in left.items():
+    for name, seal in replay.sealed.left():
         table, _, key = name.partition("/")
         if seal.get("count") != "0":
             yield f"{table} {key} is missing: the ledger sealed it"

@@ -29,7 +29,7 @@ class Size:
     turns: int
 
 
-FULL = Size(3.0, 4, growing.LARGE, 10, 1_000_000_000, 5, 100_000, 3)
+FULL = Size(3.0, 4, growing.LARGE, 40, 1_000_000_000, 5, 100_000, 3)
 QUICK = Size(1.0, 2, 20_000, 5, 100_000_000, 3, 5_000, 3)
 
 Measure = Callable[[Databases, Path, Size], Iterator[Row]]

@@ -6,25 +6,47 @@ the way over HTTP would cost the same at any size and hide what grows.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session, class_mapper
 
 from app.db import Database, database_now
 from app.schemas.deletion_requests import NewDeletionRequest
-from app.services import claiming, events, intake, job_views, request_views
-from app.states import JobState, RequestState
+from app.services import (
+    claiming,
+    downloads,
+    events,
+    intake,
+    job_views,
+    legal_holds,
+    request_views,
+    restriction,
+    versions,
+    webhooks,
+)
+from app.services.cells import manifest_page
+from app.services.lookup import find_model
+from app.services.planning import RESERVE
+from app.states import DeliveryState, JobState, RequestState
 from app.tables import (
     DEFAULT_TENANT,
     Base,
     DeletionRequest,
+    Download,
+    Instance,
     Job,
     JobRequest,
     LedgerEvent,
+    LegalHold,
+    Model,
     RequestInstance,
+    Version,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from benchmarks.service.databases import Databases
 from benchmarks.service.installation import MODEL, Installation, install
@@ -37,7 +59,9 @@ MODELS = 10
 INSTANCES = 100
 _PAGE = 51
 _RARE = 20
-"""Requests of each rare kind: failed ones, and those of one subject."""
+"""Rows of each rare kind: failed requests, those of one subject, holds in force and so on."""
+_MEASURED_MODEL = f"{MODEL}-7"
+_ENDPOINT = "whk_benchmark"
 
 
 def measure(databases: Databases, folder: Path, *, large: int, repeats: int) -> Iterator[Row]:
@@ -46,9 +70,10 @@ def measure(databases: Databases, folder: Path, *, large: int, repeats: int) -> 
     big = _filled(databases, folder / "large", large)
     for name, ask in _QUESTIONS.items():
         times: dict[Database, list[float]] = {small: [], big: []}
+        prepare = _PREPARED.get(name)
         for turn in range(repeats + 2):
             for database, found in times.items():
-                seconds = _timed(database, ask)
+                seconds = _timed(database, ask, prepare)
                 if turn > 1:  # the first ones fill caches
                     found.append(seconds)
         # Of many repetitions the quickest: what else the machine does only adds to a time.
@@ -67,9 +92,15 @@ def measure(databases: Databases, folder: Path, *, large: int, repeats: int) -> 
     big.dispose()
 
 
-def _timed(database: Database, ask: Callable[[Session], object]) -> float:
+def _timed(
+    database: Database,
+    ask: Callable[[Session], object],
+    prepare: Callable[[Session], object] | None = None,
+) -> float:
     with database.write() as session:
         session.connection()
+        if prepare is not None:
+            prepare(session)
         begun = time.perf_counter()
         ask(session)
         seconds = time.perf_counter() - begun
@@ -92,6 +123,10 @@ def _overdue(session: Session) -> object:
     return _requests(due_before=database_now(session))(session)
 
 
+def _overdue_queued(session: Session) -> object:
+    return _requests(due_before=database_now(session), state=RequestState.QUEUED)(session)
+
+
 def _deep(session: Session) -> object:
     copies = select(DeletionRequest.id).where(DeletionRequest.id < "req_0001")
     last = session.scalars(copies.order_by(DeletionRequest.id.desc()).limit(1)).one()
@@ -102,6 +137,38 @@ def _deep(session: Session) -> object:
 def _events(session: Session) -> object:
     rows = events.list_events(session, DEFAULT_TENANT, after=SMALL // 2, limit=_PAGE)
     return [events.view(row) for row in rows]
+
+
+def _events_of_one(session: Session) -> object:
+    request_id = f"req_{SMALL // 2:032d}"
+    rows = events.list_events(session, DEFAULT_TENANT, after=0, limit=_PAGE, request_id=request_id)
+    return [events.view(row) for row in rows]
+
+
+def _of_model(page: Callable[[Session, Model], object]) -> Callable[[Session], object]:
+    return lambda session: page(session, find_model(session, DEFAULT_TENANT, _MEASURED_MODEL))
+
+
+def _manifest(session: Session, model: Model) -> object:
+    version = session.scalars(
+        select(Version).where(Version.model_id == model.id, Version.number == 1)
+    ).one()
+    return manifest_page(session, version, 0, _PAGE)
+
+
+def _deliveries(state: DeliveryState | None = None) -> Callable[[Session], object]:
+    return lambda session: webhooks.deliveries(
+        session, session.get_one(WebhookEndpoint, _ENDPOINT), state, _PAGE, None
+    )
+
+
+def _holds(active: bool | None = None) -> Callable[[Session], object]:
+    return lambda session: legal_holds.page(session, DEFAULT_TENANT, _PAGE, None, active=active)
+
+
+def _nothing_presses(session: Session) -> None:
+    pressing = Job.due_at < database_now(session) + RESERVE
+    session.execute(update(Job).where(pressing).values(state=JobState.FAILED))
 
 
 def _claim(session: Session) -> object:
@@ -115,16 +182,37 @@ _QUESTIONS: Mapping[str, Callable[[Session], object]] = {
     "list of requests, a page in the middle": _deep,
     "list of requests, by a rare state": _requests(state=RequestState.FAILED),
     "list of requests, by a frequent state": _requests(state=RequestState.QUEUED),
-    "list of requests, by model": _requests(model=f"{MODEL}-7"),
+    "list of requests, by model": _requests(model=_MEASURED_MODEL),
     "list of requests, by subject": _requests(subject="s-rare"),
     "list of requests, by external id": _requests(external_id="TICKET-500"),
     "list of requests, overdue": _overdue,
+    "list of requests, overdue and of a state": _overdue_queued,
     "list of jobs": _jobs(),
     "list of jobs, by a rare state": _jobs(state=JobState.FAILED),
-    "list of jobs, by model": _jobs(model=f"{MODEL}-7"),
+    "list of jobs, by model": _jobs(model=_MEASURED_MODEL),
     "list of events": _events,
+    "list of a request's events": _events_of_one,
+    "list of a model's versions": _of_model(lambda one, of: versions.page(one, of, _PAGE, None)),
+    "list of a model's recipients": _of_model(
+        lambda one, of: downloads.recipients(one, of, _PAGE, None)
+    ),
+    "list of a model's restrictions": _of_model(
+        lambda one, of: restriction.page(one, of, 0, _PAGE)
+    ),
+    "list of a manifest": _of_model(_manifest),
+    "list of legal holds": _holds(),
+    "list of legal holds, in force": _holds(active=True),
+    "list of deliveries": _deliveries(),
+    "list of deliveries, of a rare state": _deliveries(DeliveryState.DEAD),
+    "list of deliveries, of a frequent state": _deliveries(DeliveryState.DELIVERED),
     "claim": _claim,
+    "claim where nothing presses": _claim,
 }
+"""Models, keys and endpoints are not among them: an installation has tens of those."""
+_PREPARED: Mapping[str, Callable[[Session], object]] = {
+    "claim where nothing presses": _nothing_presses,
+}
+"""What is changed before the clock is started, and rolled back after."""
 
 
 def _filled(databases: Databases, folder: Path, count: int) -> Database:
@@ -138,6 +226,7 @@ def _filled(databases: Databases, folder: Path, count: int) -> Database:
     with database.write() as session, session.begin():
         body = NewDeletionRequest(model=MODEL, instances=["i-0"], external_id="TICKET-0")
         intake.receive(session, DEFAULT_TENANT, body, "benchmark")
+        _add_others(session, where)
         session.flush()
         _copy(session, where, count)
     if database.engine.dialect.name == "postgresql":  # as its autovacuum does
@@ -145,6 +234,41 @@ def _filled(databases: Databases, folder: Path, count: int) -> Database:
         with engine.connect() as connection:
             connection.execute(text("ANALYZE"))
     return database
+
+
+def _add_others(session: Session, where: Installation) -> None:
+    """One row each of what else is listed, to be copied."""
+    now = datetime.now(UTC)
+    whose = {"tenant_id": DEFAULT_TENANT}
+    session.add(
+        LegalHold(
+            **whose,
+            id="hld_benchmark",
+            instances=[],
+            subjects=["s-held"],
+            ground="a case",
+            reason="a case",
+            placed_by="benchmark",
+            placed_at=now,
+        )
+    )
+    taken = {"file": "model.safetensors", "principal": "benchmark", "at": now}
+    session.add(Download(**whose, id="dlv_benchmark", version_id=where.version_ids[0], **taken))
+    endpoint = {"url": "https://example.org", "kinds": [], "cursor": 0, "secret": bytes(32)}
+    session.add(WebhookEndpoint(**whose, id=_ENDPOINT, created_at=now, **endpoint))
+    session.flush()
+    session.add(
+        WebhookDelivery(
+            id="whd_benchmark",
+            endpoint_id=_ENDPOINT,
+            event_seq=0,
+            kind="request.queued",
+            state=DeliveryState.DELIVERED,
+            next_attempt_at=now,
+            waiting_since=now,
+            created_at=now,
+        )
+    )
 
 
 def _copy(session: Session, where: Installation, count: int) -> None:
@@ -165,14 +289,50 @@ def _copy(session: Session, where: Installation, count: int) -> None:
     later = "datetime(due_at, n || ' seconds')" if sqlite else "due_at + n * interval '1 second'"
     past = f"n BETWEEN {_RARE + 1} AND {2 * _RARE}"
     due = f"CASE WHEN {past} THEN '2020-01-01 00:00:00' ELSE {later} END"
-    state = f"CASE WHEN n <= {_RARE} THEN 'failed' ELSE 'queued' END"
+    rare = f"n <= {_RARE}"
+    state = f"CASE WHEN {rare} THEN 'failed' ELSE 'queued' END"
+    # Each request names an instance of its model's; those of one model lie side by side.
+    known, each = MODELS * INSTANCES, count // MODELS + 2
+    instance = f"{known} + n % {MODELS} * {each} + n / {MODELS} + 1"
     # The first instance of the first model is named by a few of the oldest requests only.
-    instance = (
-        f"CASE WHEN n % {MODELS} = 0 AND n <= {_RARE // 2 * MODELS} THEN 1"
-        f" ELSE n % {MODELS} * {INSTANCES} + 2 + n / {MODELS} % {INSTANCES - 1} END"
-    )
+    named = f"CASE WHEN n % {MODELS} = 0 AND n <= {_RARE // 2 * MODELS} THEN 1 ELSE {instance} END"
     session.execute(text("UPDATE instances SET subject = 's-rare' WHERE pk = 1"))
     copies: list[tuple[type[Base], dict[str, str]]] = [
+        (
+            Version,
+            {
+                "id": f"'ver_' || {padded}",
+                "model_id": "model",
+                "root_id": "root",
+                "parent_id": "root",
+                "number": "n + 1",
+            },
+        ),
+        (
+            Instance,
+            {
+                "pk": instance,
+                "root_id": "root",
+                "instance_id": "'copy-' || n",
+                "subject": "'copy-' || n",
+            },
+        ),
+        (
+            LegalHold,
+            {
+                "id": f"'hld_' || {padded}",
+                "released_at": f"CASE WHEN {rare} THEN NULL ELSE placed_at END",
+            },
+        ),
+        (Download, {"id": f"'dlv_' || {padded}", "version_id": "root"}),
+        (
+            WebhookDelivery,
+            {
+                "id": f"'whd_' || {padded}",
+                "event_seq": "n",
+                "state": f"CASE WHEN {rare} THEN 'dead' ELSE 'delivered' END",
+            },
+        ),
         (
             DeletionRequest,
             {
@@ -184,10 +344,10 @@ def _copy(session: Session, where: Installation, count: int) -> None:
                 "due_at": due,
             },
         ),
-        (RequestInstance, {"request_id": f"'req_' || {padded}", "instance_pk": instance}),
+        (RequestInstance, {"request_id": f"'req_' || {padded}", "instance_pk": named}),
         (Job, {"id": f"'job_' || {padded}", "model_id": "model", "state": state, "due_at": due}),
         (JobRequest, {"job_id": f"'job_' || {padded}", "request_id": f"'req_' || {padded}"}),
-        (LedgerEvent, {"seq": "1000 + n"}),
+        (LedgerEvent, {"seq": "1000 + n", "entity_id": f"'req_' || {padded}"}),
     ]
     numbers = (
         "(WITH RECURSIVE counted(n) AS"

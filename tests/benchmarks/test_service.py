@@ -55,8 +55,9 @@ def test_what_grows_is_measured_in_databases_of_two_sizes(tmp_path: Path) -> Non
 
 
 def test_a_ledger_is_verified_and_its_bytes_are_hashed(tmp_path: Path) -> None:
-    (found,) = verifying.measure(SqliteDatabases(tmp_path), tmp_path, events=50, turns=1)
+    found, alone = verifying.measure(SqliteDatabases(tmp_path), tmp_path, events=50, turns=1)
     assert found.ratio is not None
+    assert alone.target is None
 
 
 @pytest.mark.parametrize(
