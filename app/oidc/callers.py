@@ -42,9 +42,12 @@ class OidcCallers:
         allow_loopback: bool,
         keys: Callable[..., IssuerKeys] = IssuerKeys,
     ) -> None:
-        fetch = partial(fetch_json, allow_loopback=allow_loopback)
         self._database = database
-        self._trusted = {one.issuer: (one, keys(one.issuer, fetch)) for one in issuers}
+        self._trusted = {}
+        for one in issuers:
+            private = one.private_hosts
+            fetch = partial(fetch_json, allow_loopback=allow_loopback, private_hosts=private)
+            self._trusted[one.issuer] = one, keys(one.issuer, fetch)
 
     def __bool__(self) -> bool:
         """Whether any issuer is trusted at all."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Collection
 from typing import Any
 
 import httpx
@@ -17,10 +18,12 @@ class NotFetched(Exception):
     """The issuer did not give what it should; the message says why."""
 
 
-def fetch_json(url: str, *, allow_loopback: bool) -> dict[str, Any]:
+def fetch_json(
+    url: str, *, allow_loopback: bool, private_hosts: Collection[str] = ()
+) -> dict[str, Any]:
     """The object at `url`; a redirect is not followed, because nobody checked where it leads."""
     try:
-        target = pinned(url, allow_loopback=allow_loopback)
+        target = pinned(url, allow_loopback=allow_loopback, private_hosts=private_hosts)
         with (
             httpx.Client(verify=trusted(), trust_env=False, timeout=_SECONDS) as client,
             client.stream(

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.auth import Scope
+
+HostName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=r"^[a-zA-Z0-9.:-]+$", to_lower=True),
+]
 
 
 class TrustedIssuer(BaseModel):
@@ -17,6 +22,9 @@ class TrustedIssuer(BaseModel):
     """Its URL, letter for letter as the claim `iss` has it."""
     audience: Annotated[str, Field(min_length=1)]
     """What the claim `aud` must hold: how the issuer calls this service."""
+    private_hosts: frozenset[HostName] = frozenset()
+    """The hosts in its own URL, and in that of its keys, which may have private addresses: those
+    of an issuer on premises. Every other host must have public ones."""
     tenant: str | None = None
     """Whose callers all of them are, by name or id."""
     tenant_claim: str | None = None

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from app.oidc.callers import person_behind
+from app.db import Database
+from app.oidc.callers import OidcCallers, person_behind
+from app.oidc.fetching import NotFetched
 from app.oidc.trust import TrustedIssuer
 from app.tables import LedgerEvent, SubjectKey
 from running_service import Service, add_tenant, serve
@@ -136,3 +139,26 @@ def test_a_claim_whose_name_has_dots_is_found_by_its_whole_name() -> None:
 def test_an_issuer_without_one_way_to_its_tenant_is_refused(tenants: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="either tenant or tenant_claim"):
         TrustedIssuer(issuer="https://id.example", audience="x", **tenants)
+
+
+def test_only_the_hosts_that_an_issuer_names_may_be_in_a_private_network(
+    sqlite_database_url: str,
+) -> None:
+    trusted = {"audience": "here", "tenant": "default"}
+    inside = TrustedIssuer.model_validate(
+        {**trusted, "issuer": "https://10.1.2.3/realms/a", "private_hosts": ["KEYS.internal"]}
+    )
+    outside = TrustedIssuer.model_validate({**trusted, "issuer": "https://10.1.2.3/realms/b"})
+    allowed: dict[str, Any] = {}
+
+    def keys(issuer: str, fetch: Any) -> Any:
+        allowed[issuer] = fetch.keywords["private_hosts"]
+        with pytest.raises(NotFetched, match="10.1.2.3 is not a public address"):
+            fetch(issuer)
+
+    OidcCallers(Database(sqlite_database_url), [inside, outside], allow_loopback=False, keys=keys)
+    assert allowed == {inside.issuer: {"keys.internal"}, outside.issuer: frozenset()}
+    with pytest.raises(ValidationError, match="private_hosts"):
+        TrustedIssuer.model_validate(
+            {**trusted, "issuer": "https://id.example", "private_hosts": ["https://id.example"]}
+        )

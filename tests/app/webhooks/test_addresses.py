@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.webhooks.addresses import AddressRefused, checked, resolve
+from app.webhooks.addresses import AddressRefused, checked, pinned, resolve
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,24 @@ def test_loopback_is_for_who_allows_it_and_nothing_else_inside_is() -> None:
     for url in ("http://10.0.0.1/", "https://10.0.0.1/", "http://hooks.example.org/"):
         with pytest.raises(AddressRefused):
             checked(url, allow_loopback=True)
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "172.16.0.1", "192.168.1.1", "[fd12:3456::1]"])
+def test_a_named_host_may_be_in_a_private_network_and_others_there_may_not(host: str) -> None:
+    url = f"https://{host}/realms/main"
+    named = {host.strip("[]")}
+    target = pinned(url, allow_loopback=False, private_hosts=named)
+    assert target.url.host == host.strip("[]")
+    for others in ((), {"10.9.9.9"}):
+        with pytest.raises(AddressRefused, match="public"):
+            pinned(url, allow_loopback=False, private_hosts=others)
+    with pytest.raises(AddressRefused, match="https"):
+        checked(url.replace("https", "http"), allow_loopback=False, private_hosts=named)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "169.254.169.254", "100.100.100.200", "0.0.0.0", "fd00:ec2::254", "::1"]
+)
+def test_a_named_host_leads_to_no_loopback_and_to_no_metadata(host: str) -> None:
+    with pytest.raises(AddressRefused, match="public"):
+        resolve(host, 443, allow_loopback=False, allow_private=True)
