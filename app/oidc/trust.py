@@ -7,10 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from app.auth import Scope
 
-HostName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=253, pattern=r"^[a-zA-Z0-9.:-]+$", to_lower=True),
-]
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9.:-]{1,253}$", to_lower=True)]
 
 
 class TrustedIssuer(BaseModel):

@@ -153,7 +153,7 @@ def test_only_the_hosts_that_an_issuer_names_may_be_in_a_private_network(
 
     def keys(issuer: str, fetch: Any) -> Any:
         allowed[issuer] = fetch.keywords["private_hosts"]
-        with pytest.raises(NotFetched, match="10.1.2.3 is not a public address"):
+        with pytest.raises(NotFetched, match=r"10\.1\.2\.3 is not a public address"):
             fetch(issuer)
 
     OidcCallers(Database(sqlite_database_url), [inside, outside], allow_loopback=False, keys=keys)
