@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.service import downloading, growing, page, posting, starting, verifying
+from benchmarks.service import (
+    downloading,
+    growing,
+    page,
+    posting,
+    sharing,
+    starting,
+    verifying,
+)
 from benchmarks.service.databases import Databases, databases
 from benchmarks.service.rows import SECTIONS, Row, append, read_rows
 
@@ -27,10 +35,12 @@ class Size:
     file_turns: int
     events: int
     turns: int
+    requests: int
+    """That share a job."""
 
 
-FULL = Size(3.0, 4, growing.LARGE, 40, 1_000_000_000, 5, 100_000, 3)
-QUICK = Size(1.0, 2, 20_000, 5, 100_000_000, 3, 5_000, 3)
+FULL = Size(3.0, 4, growing.LARGE, 40, 1_000_000_000, 5, 100_000, 3, 1000)
+QUICK = Size(1.0, 2, 20_000, 5, 100_000_000, 3, 5_000, 3, 50)
 
 Measure = Callable[[Databases, Path, Size], Iterator[Row]]
 _EACH: Mapping[str, Measure] = {
@@ -42,6 +52,9 @@ _EACH: Mapping[str, Measure] = {
     ),
     "verify": lambda databases, folder, size: verifying.measure(
         databases, folder, events=size.events, turns=size.turns
+    ),
+    "share": lambda databases, folder, size: sharing.measure(
+        databases, folder, requests=size.requests
     ),
 }
 """Measured on each kind of database."""

@@ -44,6 +44,7 @@ SECTIONS = {
     "rows": "Lists and claims as the tables grow",
     "download": "Download of a version",
     "verify": "Verification of the ledger",
+    "share": "Many requests in one job",
     "start": "Start",
 }
 """What can be measured, by the name that `--only` takes."""
