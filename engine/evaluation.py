@@ -16,7 +16,10 @@ from engine.contract import owners_code
 from engine.errors import Diverged, WorkloadError
 from engine.workload import Batch, InstanceSet, Outputs, Workload
 
-_BATCH = 256
+_MOST_INSTANCES = 256
+_MOST_ELEMENTS = 2**21
+"""Of the inputs of a batch: of images a batch has fewer, for what a network makes of them, layer by
+layer, is many times as large."""
 
 
 def forward(
@@ -169,9 +172,19 @@ def passes(
     Leaves the model in eval mode.
     """
     model.eval()
-    for indices in cells.any(1).nonzero().squeeze(1).split(_BATCH):
+    rows = cells.any(1).nonzero().squeeze(1)
+    if not len(rows):
+        return
+    for indices in rows.split(_batch_size(instances, rows[:1])):
         outputs, batch = forward(model, instances, indices, device)
         yield indices, outputs, batch
+
+
+def _batch_size(instances: InstanceSet, one: Tensor) -> int:
+    """How many instances to take at a time, by the size of `one` of them, int64 [1]."""
+    with owners_code("the batch of the workload's instances"):
+        elements = instances.batch(one).inputs.numel()
+    return max(1, min(_MOST_INSTANCES, _MOST_ELEMENTS // max(elements, 1)))
 
 
 def _of_task(name: str, outputs: Outputs, batch: Batch, instances: int) -> tuple[Tensor, Tensor]:

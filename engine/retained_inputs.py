@@ -83,12 +83,13 @@ class RetainedInputs:
         with covariances.watching(model, places), torch.no_grad():
             for indices in rows[:_INSTANCES].split(_BATCH):
                 evaluation.forward(model, train, indices, device)
+        inverses = _Inverses()
         self._layers = [
             _Layer(
                 places[module.weight],
                 None if module.bias is None or not _biased(module, places) else places[module.bias],
                 module.weight.shape[0],
-                _inverse(covariance),
+                inverses.of(covariance),
             )
             for module, covariance in covariances.means().items()
         ]
@@ -184,8 +185,23 @@ def _patches(module: nn.Conv2d, inputs: Tensor) -> Tensor:
     return chosen.permute(0, 2, 3, 1, 4, 5).reshape(-1, module.weight[0].numel())
 
 
+class _Inverses:
+    """One inverse for all layers with the same inputs, as the tasks' heads often have."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Tensor, Tensor]] = []
+
+    def of(self, covariance: Tensor) -> Tensor:
+        """`(A / a + damping)^-1` with a the mean of the variances, [I, I]."""
+        for seen, inverse in self._known:
+            if torch.equal(seen, covariance):
+                return inverse
+        inverse = _inverse(covariance)
+        self._known.append((covariance, inverse))
+        return inverse
+
+
 def _inverse(covariance: Tensor) -> Tensor:
-    """`(A / a + damping)^-1` with a the mean of the variances, [I, I]."""
     mean = covariance.diagonal().mean().clamp(min=1e-30)
     damped = covariance / mean
     damped.diagonal().add_(DAMPING)

@@ -16,8 +16,13 @@ _STATUS = Path("/proc/self/status")
 class Peak:
     """Filled in as the block ends."""
 
+    device: torch.device
     bytes: int | None = None
     """Beyond what was held before it; None where the system does not tell."""
+
+    def restart(self) -> None:
+        """Leave out what was needed until now and is not held any more."""
+        _reset(self.device)
 
 
 @contextlib.contextmanager
@@ -26,12 +31,8 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
     What the C library holds in reserve is given back first, so that the block cannot live on it.
     """
-    peak = Peak()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before: int | None = torch.cuda.memory_allocated(device)
-    else:
-        before = _reset_resident()
+    peak = Peak(device)
+    before = _reset(device)
     yield peak
     if before is not None:
         after = (
@@ -40,8 +41,11 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         peak.bytes = max(0, after - before)
 
 
-def _reset_resident() -> int | None:
-    """Start a new high-water mark; the resident bytes now, or None where that is not allowed."""
+def _reset(device: torch.device) -> int | None:
+    """Start a new high-water mark; the bytes held now, or None where that is not allowed."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
     with contextlib.suppress(OSError, AttributeError):  # not every C library has it
         ctypes.CDLL(None).malloc_trim(0)
     try:

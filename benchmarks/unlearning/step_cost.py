@@ -1,5 +1,6 @@
 """What one step of the default method costs beside one plain training step, in time and memory."""
 
+import contextlib
 import copy
 import statistics
 from collections.abc import Callable
@@ -9,36 +10,55 @@ import torch
 from benchmarks.unlearning.bench import Bench
 from benchmarks.unlearning.cases import Case, draw
 from benchmarks.unlearning.checks import StepCost
-from benchmarks.unlearning.contestants import OURS, Trial
+from benchmarks.unlearning.contestants import OURS
 from benchmarks.unlearning.forget_sets import parse
-from benchmarks.unlearning.memory import peak_memory
+from benchmarks.unlearning.memory import Peak, peak_memory
 from benchmarks.unlearning.original import Watch
 from benchmarks.unlearning.rows import Scope
 from engine import evaluation
 from engine.methods.settings import Settings
 from engine.registry import load_method
+from engine.workload import Reporter
 
-_FEW, _MANY = 10, 30
+_FIRST, _LAST = 5, 25
+"""The steps between which is measured; those before warm up."""
 _REPEATS = 3
+
+
+class _Enough(Exception):
+    """All steps that are to be measured were taken."""
+
+
+class _Stretch:
+    """Told of each step, measures those between the first and the last, and ends the work."""
+
+    def __init__(self, case: Case, peak: Peak) -> None:
+        self.seconds = 0.0
+        """One step's, on average."""
+        self._case = case
+        self._peak = peak
+        self._watch = Watch(case.bench.device)
+
+    def __call__(self, step: int, of: int) -> None:
+        self._case.bench.pulse(step, of)
+        if step == _FIRST:
+            self._peak.restart()  # the preparations are no part of a step
+            self._watch = Watch(self._case.bench.device)
+        elif step == _LAST:
+            self.seconds = self._watch.seconds() / (_LAST - _FIRST)
+            raise _Enough
 
 
 def step_cost(bench: Bench, scope: Scope) -> StepCost:
     """A step of each kind, the method's own preparations and looks at held-out data left out.
 
     Both see as many instances as the method's step: its forget batch and its retain batch. The
-    plain step is forward, backward and AdamW. Times are medians of three differences between a long
-    and a short run; memory is the peak of a run beyond what was held before it, taken without the
-    mask, whose estimate before the first step is no part of a step.
+    plain step is forward, backward and AdamW. Times are medians of three runs; memory is the peak
+    while steps are taken, beyond what was held before the run: what it keeps between steps counts.
     """
     case = draw(bench, scope, parse("random:0.1"), 0)
-    seconds, peak = _cost(
-        lambda steps: _ours(case, steps),
-        lambda steps: _ours(case, steps, {"mask_share": 1.0}),
-        case,
-    )
-    plain_seconds, plain_peak = _cost(
-        lambda steps: _plain(case, steps), lambda steps: _plain(case, steps), case
-    )
+    seconds, peak = _cost(_ours, case)
+    plain_seconds, plain_peak = _cost(_plain, case)
     return StepCost(
         workload=bench.choice.label,
         options=bench.choice.shown,
@@ -50,40 +70,30 @@ def step_cost(bench: Bench, scope: Scope) -> StepCost:
     )
 
 
-def _cost(
-    take: Callable[[int], None], bare: Callable[[int], None], case: Case
-) -> tuple[float, int | None]:
-    take(1)  # warm up
-    with peak_memory(case.bench.device) as peak:
-        bare(_FEW)
-    differences = []
+def _cost(take: Callable[[Case, Reporter], None], case: Case) -> tuple[float, int | None]:
+    times, peaks = [], []
     for _ in range(_REPEATS):
-        times = []
-        for steps in (_FEW, _MANY):
-            watch = Watch(case.bench.device)
-            take(steps)
-            times.append(watch.seconds())
-        differences.append((times[1] - times[0]) / (_MANY - _FEW))
-    return statistics.median(differences), peak.bytes
+        with peak_memory(case.bench.device) as peak:
+            stretch = _Stretch(case, peak)
+            with contextlib.suppress(_Enough):
+                take(case, stretch)
+        times.append(stretch.seconds)
+        peaks.append(peak.bytes)
+    known = [found for found in peaks if found is not None]
+    return statistics.median(times), statistics.median_low(known) if known else None
 
 
-def _ours(case: Case, steps: int, changes: Trial | None = None) -> None:
-    settings: Trial = {
-        "min_steps": max(2, steps),
-        "steps_per_instance": 1e-6,
-        "check_every": 10 * _MANY,
-        "rounds": 1,
-        **(changes or {}),
-    }
-    load_method(OURS)(case.problem(0, copy.deepcopy(case.original), dict(settings)))
+def _ours(case: Case, progress: Reporter) -> None:
+    settings: dict[str, object] = {"min_steps": 10 * _LAST, "check_every": 10 * _LAST}
+    load_method(OURS)(case.problem(0, copy.deepcopy(case.original), settings, progress))
 
 
-def _plain(case: Case, steps: int) -> None:
+def _plain(case: Case, progress: Reporter) -> None:
     bench, model = case.bench, copy.deepcopy(case.original).train()
     cells = bench.train.supervision
     size = min(Settings().forget_batch + Settings().retain_batch, len(cells))
     optimizer = torch.optim.AdamW(model.parameters())
-    for step in range(steps):
+    for step in range(_LAST):
         indices = torch.arange(step * size, (step + 1) * size) % len(cells)
         outputs, batch = evaluation.forward(model, bench.train, indices, bench.device)
         losses = evaluation.cell_losses(bench.workload, outputs, batch, cells[indices])
@@ -91,3 +101,4 @@ def _plain(case: Case, steps: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        progress(step + 1, _LAST)

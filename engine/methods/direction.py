@@ -66,11 +66,15 @@ class Direction:
             self.constraints.adapt(indices, losses)
         partial = bool(self.constraints.kept.any())
         towards = self._gradient(forget, keep=partial)
-        mend = repair * self._retain_gradient()
+        # In place from here on: each of these vectors is as large as the network.
+        mend = self._retain_gradient().mul_(repair)
         if partial:
-            mend = mend + self.settings.self_retain * self._gradient(kept)
-        move = self._projected(towards) - mend
-        return self._mask * (self._metric(move) if self._metric else move)
+            mend.add_(self._gradient(kept), alpha=self.settings.self_retain)
+        move = self._projected(towards).sub_(mend)
+        del towards, mend
+        if self._metric is not None:
+            move = self._metric(move)
+        return move if self._mask is None else move.mul_(self._mask)
 
     def forget_rows(self) -> None:
         """Drop the retain gradients of steps that were taken back."""
@@ -136,23 +140,24 @@ class Direction:
 
     def _retain_gradient(self) -> Tensor:
         """The gradient of the retain loss on a mini-batch, [D]; its chunks are kept as rows."""
-        chunks = self._retain.draw().chunk(self.settings.row_chunks)
-        total = torch.zeros_like(self._mask)
-        for chunk in chunks:
+        first, *others = self._retain.draw().chunk(self.settings.row_chunks)
+        total = self._cells_gradient(first, self.problem.retain[first])
+        self._rows.add(total)
+        for chunk in others:
             gradient = self._cells_gradient(chunk, self.problem.retain[chunk])
             self._rows.add(gradient)
             total += gradient
-        return total / len(chunks)
+        return total.div_(1 + len(others))
 
     def _cells_gradient(self, indices: Tensor, cells: Tensor) -> Tensor:
         """The gradient of the mean loss of a batch's cells, summed over tasks, [D]."""
         mine, _ = self._losses(indices, cells)
         return self._gradient(evaluation.task_mean(mine, cells.to(mine.device)))
 
-    def _specific(self, forgetting: Tensor, retained: Tensor) -> Tensor:
-        """1 for the weights that may change, else 0; [D]."""
+    def _specific(self, forgetting: Tensor, retained: Tensor) -> Tensor | None:
+        """1 for the weights that may change, else 0; [D]. None where all of them may."""
         if self.settings.mask_share == 1:
-            return torch.ones_like(flatten(self.weights))
+            return None
         problem = self.problem
         squares = []
         for rows, cells in ((forgetting, problem.forget), (retained, problem.retain)):

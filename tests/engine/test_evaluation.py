@@ -51,6 +51,25 @@ def test_metrics_of_several_sets_agree_with_each_set_alone(
     assert all(value is not None for value in both[0])
 
 
+def test_the_larger_the_inputs_the_fewer_are_taken_at_a_time(
+    workload: DigitsWorkload, model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = workload.instances("train")
+    cells = torch.zeros_like(train.supervision)
+    cells[:25] = True
+
+    def sizes() -> list[int]:
+        return [len(indices) for indices, _, _ in evaluation.passes(model, train, cells, CPU)]
+
+    assert sizes() == [25]
+    monkeypatch.setattr("engine.evaluation._MOST_ELEMENTS", 10 * 64)  # ten digits of 8 x 8 pixels
+    assert sizes() == [10, 10, 5]
+    monkeypatch.setattr("engine.evaluation._MOST_ELEMENTS", 1)
+    assert sizes() == [1] * 25
+    cells[:] = False
+    assert sizes() == []
+
+
 def test_a_mean_over_tasks_ignores_tasks_without_cells() -> None:
     losses = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
     cells = torch.tensor([[True, False], [True, False]])
