@@ -8,7 +8,9 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
@@ -31,6 +33,16 @@ _ON_RECORD = "oidc:"
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class KnownIssuer:
+    """An issuer that is trusted, its keys, and how to ask it for more."""
+
+    trust: TrustedIssuer
+    keys: IssuerKeys
+    ask: Callable[..., dict[str, Any]]
+    """`fetch_json`, to such addresses as this issuer may have."""
+
+
 class OidcCallers:
     """The callers that these issuers vouch for."""
 
@@ -43,20 +55,29 @@ class OidcCallers:
         keys: Callable[..., IssuerKeys] = IssuerKeys,
     ) -> None:
         self._database = database
-        self._trusted = {}
+        self._known: dict[str, KnownIssuer] = {}
         for one in issuers:
             private = one.private_hosts
-            fetch = partial(fetch_json, allow_loopback=allow_loopback, private_hosts=private)
-            self._trusted[one.issuer] = one, keys(one.issuer, fetch)
+            ask = partial(fetch_json, allow_loopback=allow_loopback, private_hosts=private)
+            self._known[one.issuer] = KnownIssuer(one, keys(one.issuer, ask), ask)
 
     def __bool__(self) -> bool:
         """Whether any issuer is trusted at all."""
-        return bool(self._trusted)
+        return bool(self._known)
+
+    def known(self, issuer: str | None) -> "KnownIssuer | None":
+        """An issuer that is trusted; None for any other."""
+        return self._known.get(issuer or "")
+
+    @property
+    def for_people(self) -> list[str]:
+        """The issuers at which people may sign in to the console."""
+        return [name for name, one in self._known.items() if one.trust.client_id is not None]
 
     def identify(self, token: str) -> Principal:
         """The caller; 401 for a token that lets nobody in, 503 while its issuer's keys are away."""
         try:
-            trust, claims = self._claims(token)
+            trust, claims = self.claims(token)
         except TokenRefused as refusal:
             raise refused(str(refusal), invalid_token=True) from None
         subject = claims["sub"]
@@ -75,14 +96,20 @@ class OidcCallers:
             subject=subject,
         )
 
-    def _claims(self, token: str) -> tuple[TrustedIssuer, dict[str, str]]:
+    def claims(
+        self, token: str, *, audience: str | None = None
+    ) -> tuple[TrustedIssuer, dict[str, Any]]:
+        """Who issued a token for this service, or for another `audience`, and what it says.
+
+        Raises TokenRefused for one that lets nobody in.
+        """
         algorithm, key_id = header_of(token)
-        issuer = issuer_of(token)
-        if issuer not in self._trusted:
+        known = self.known(issuer_of(token))
+        if known is None:
             raise TokenRefused("the token's issuer is not trusted here")
-        trust, keys = self._trusted[issuer]
+        trust = known.trust
         try:
-            key = keys.find(key_id, algorithm)
+            key = known.keys.find(key_id, algorithm)
         except NotFetched as error:
             _log.warning("keys of a trusted issuer: %s", error)
             raise Unavailable(
@@ -90,7 +117,7 @@ class OidcCallers:
             ) from None
         if key is None:
             raise TokenRefused("the token was signed with a key that its issuer does not publish")
-        return trust, dict(verified(token, key, algorithm, trust))
+        return trust, dict(verified(token, key, algorithm, trust, audience or trust.audience))
 
     def _named(self, tenant_id: str, issuer: str, subject: str) -> str:
         """The name of a person who was never here before."""

@@ -1,8 +1,8 @@
-"""One GET of an issuer's JSON: from a checked address, whole within a time limit, never large."""
+"""One question to an issuer, answered by JSON: at a checked address, in limits of time and size."""
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import httpx
@@ -19,15 +19,28 @@ class NotFetched(Exception):
 
 
 def fetch_json(
-    url: str, *, allow_loopback: bool, private_hosts: Collection[str] = ()
+    url: str,
+    *,
+    allow_loopback: bool,
+    private_hosts: Collection[str] = (),
+    form: Mapping[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The object at `url`; a redirect is not followed, because nobody checked where it leads."""
+    """The object at `url`, or the one that it answers to a form.
+
+    A redirect is not followed, because nobody checked where it leads.
+    """
     try:
         target = pinned(url, allow_loopback=allow_loopback, private_hosts=private_hosts)
         with (
             httpx.Client(verify=trusted(), trust_env=False, timeout=_SECONDS) as client,
             client.stream(
-                "GET", target.url, headers=target.headers, extensions=target.extensions
+                "GET" if form is None else "POST",
+                target.url,
+                headers=target.headers,
+                extensions=target.extensions,
+                data=form,
+                auth=auth,
             ) as response,
         ):
             if response.status_code != httpx.codes.OK:

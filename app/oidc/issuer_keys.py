@@ -17,7 +17,8 @@ from app.oidc.fetching import NotFetched
 
 KEPT_SECONDS = 600.0
 REFETCH_SECONDS = 30.0
-_DISCOVERY = "/.well-known/openid-configuration"
+DISCOVERY = "/.well-known/openid-configuration"
+"""Where an issuer tells of itself, below its URL."""
 _KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519"}
 
@@ -84,7 +85,7 @@ class IssuerKeys:
         return kept
 
     def _fetched(self) -> Sequence[Jwk]:
-        configuration = self._fetch(self._issuer.rstrip("/") + _DISCOVERY)
+        configuration = self._fetch(self._issuer.rstrip("/") + DISCOVERY)
         named = configuration.get("issuer")
         if named != self._issuer:
             raise NotFetched(f"the configuration of {self._issuer} is that of {named!r:.200}")

@@ -54,14 +54,16 @@ def issuer_of(token: str) -> str | None:
     return issuer if isinstance(issuer, str) else None
 
 
-def verified(token: str, key: PyJWK, algorithm: str, trust: TrustedIssuer) -> Mapping[str, Any]:
-    """The claims of a token that `key` signed, that is in force and meant for this service."""
+def verified(
+    token: str, key: PyJWK, algorithm: str, trust: TrustedIssuer, audience: str
+) -> Mapping[str, Any]:
+    """The claims of a token that `key` signed, that is in force and meant for this audience."""
     try:
         claims = jwt.decode(
             token,
             key,
             algorithms=[algorithm],
-            audience=trust.audience,
+            audience=audience,
             issuer=trust.issuer,
             leeway=_LEEWAY_SECONDS,
             options={"require": ["iss", "aud", "exp", "sub"], "enforce_minimum_key_length": True},

@@ -1,6 +1,7 @@
 """Whose tokens are believed, and what they entitle to: one entry of `EXPUNGE_OIDC_ISSUERS`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -22,6 +23,12 @@ class TrustedIssuer(BaseModel):
     private_hosts: frozenset[HostName] = frozenset()
     """The hosts in its own URL, and in that of its keys, which may have private addresses: those
     of an issuer on premises. Every other host must have public ones."""
+    client_id: str | None = None
+    """What this service is called at the issuer: then people may sign in to the console there."""
+    client_secret_file: Path | None = None
+    """Of a confidential client; a public one shows none."""
+    client_scope: str = "openid"
+    """What is asked for at a sign-in; the access token must be one for `audience`."""
     tenant: str | None = None
     """Whose callers all of them are, by name or id."""
     tenant_claim: str | None = None

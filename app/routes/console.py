@@ -1,15 +1,17 @@
 """`/console`: one page that shows requests and what their audits measured. It changes nothing."""
 
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app import console, tenancy
-from app.auth import Principal, Scope
+from app.auth import Principal, Scope, refused
 from app.console import sessions
 from app.http import Parts, PartsDep
 from app.pagination import PageDep
@@ -30,6 +32,7 @@ CONTENT_SECURITY_POLICY = (
 )
 _FOLDER = Path(console.__file__).parent
 _REFRESH_SECONDS = "5"
+_CALLBACK = "/console/oidc/callback"
 _READERS = (Scope.REQUESTS_WRITE, Scope.REQUESTS_APPROVE)
 
 router = APIRouter(prefix="/console", include_in_schema=False)
@@ -82,6 +85,59 @@ def sign_in(
     return response
 
 
+@router.get("/oidc/start")
+def leave_for_issuer(request: Request, parts: PartsDep, issuer: Text = "") -> Response:
+    """Send the browser to an issuer, to sign in there."""
+    from app.oidc import sign_in as at_issuer  # noqa: PLC0415 - most have no issuer
+
+    if parts.oidc is None:
+        return _ask_for_key(request, parts, _no_issuer())
+    try:
+        url, attempt = at_issuer.begin(parts.oidc, issuer, _way_back(request, parts))
+    except Problem as problem:
+        return _ask_for_key(request, parts, problem)
+    response = RedirectResponse(url, 303)
+    sessions.keep_attempt(parts.hasher, astuple(attempt), response, _is_https(request))
+    return response
+
+
+@router.get("/oidc/callback")
+def come_back(
+    request: Request,
+    parts: PartsDep,
+    state: Annotated[Text, Query(max_length=200)] = "",
+    code: Annotated[Text, Query(max_length=4000)] = "",
+    iss: Annotated[Text, Query(max_length=200)] = "",
+) -> Response:
+    """Start a session for whoever comes back from an issuer with a code.
+
+    The page leads on by itself: a redirect would still count as coming from the issuer's site,
+    and the session's cookie would be left behind.
+    """
+    from app.oidc import sign_in as at_issuer  # noqa: PLC0415
+
+    kept = sessions.attempt_of(parts.hasher, request)
+    if parts.oidc is None:
+        return _ask_for_key(request, parts, _no_issuer())
+    try:
+        with parts.limits.finding_out(address_of(request)), tenancy.every():
+            if kept is None or not code:
+                raise refused("the identity provider let nobody in, or it took too long: try again")
+            attempt = at_issuer.Attempt(*kept)
+            if iss not in ("", attempt.issuer):  # RFC 9207
+                raise refused("another identity provider answered than was asked: try again")
+            way_back = _way_back(request, parts)
+            principal = at_issuer.finish(parts.oidc, attempt, state, code, way_back)
+    except Problem as problem:
+        response: Response = _ask_for_key(request, parts, problem)
+    else:
+        response = _render(request, parts, "signed_in.html", principal=None)
+        response.headers["Refresh"] = "0; url=/console"
+        sessions.let_in(parts.hasher, principal, response, _is_https(request))
+    sessions.end_attempt(response)
+    return response
+
+
 @router.post("/sign-out")
 def sign_out(
     request: Request, parts: PartsDep, token: Annotated[str, Form(max_length=200)] = ""
@@ -118,7 +174,7 @@ def stylesheet() -> Response:
 def _signed_in(request: Request, parts: Parts) -> Principal | None:
     """Who is looking, within whose tenant the rest of the request is done."""
     with tenancy.every(), parts.database.read() as session:
-        principal = sessions.signed_in(session, parts.hasher, request)
+        principal = sessions.signed_in(session, parts.hasher, request, _issuers(parts))
     if principal is not None:
         request.state.rate_limit = parts.limits.take(principal.name)
         tenancy.enter(principal.tenant_id)
@@ -133,6 +189,7 @@ def _ask_for_key(request: Request, parts: Parts, problem: Problem | None = None)
         status=problem.status if problem else 200,
         complaint=problem.detail if problem else None,
         principal=None,
+        issuers=_issuers(parts),
     )
 
 
@@ -148,8 +205,25 @@ def _render(
     return response
 
 
+def _issuers(parts: Parts) -> list[str]:
+    return [] if parts.oidc is None else parts.oidc.for_people
+
+
+def _way_back(request: Request, parts: Parts) -> str:
+    """Where issuers send browsers back to; it is registered there."""
+    return (parts.settings.public_url or str(request.base_url)).rstrip("/") + _CALLBACK
+
+
+def _no_issuer() -> Problem:
+    return Problem(404, "not-found", "nobody signs in at an issuer here")
+
+
 def _foreign_form() -> Problem:
     return Problem(403, "foreign-form", "this form was not sent from this page: try again")
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or url
 
 
 def _is_https(request: Request) -> bool:
@@ -179,4 +253,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(moment=_moment, words=_words, cost=_cost)
+_templates.filters.update(moment=_moment, words=_words, cost=_cost, host=_host)

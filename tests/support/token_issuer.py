@@ -1,11 +1,14 @@
 """An OpenID Connect issuer on loopback: discovery, keys that rotate, and tokens that it signs."""
 
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import jwt
@@ -34,7 +37,13 @@ class Issuer:
 
     def __init__(self, server: Script) -> None:
         self.url = server.url
-        self.configuration = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        self.configuration = {
+            "issuer": self.url,
+            "jwks_uri": f"{self.url}/keys",
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+        }
+        self.granted: dict[str, tuple[dict[str, str], dict[str, Any]]] = {}
         self.published: list[dict[str, Any]] = []
         self.server = server
         self.is_away = False
@@ -64,6 +73,22 @@ class Issuer:
         tenant = {} if "tenant_claim" in more else {"tenant": "default"}
         return {"issuer": self.url, "audience": AUDIENCE} | tenant | more
 
+    def grant(self, asked: dict[str, str], **tokens: Any) -> str:
+        """The code for whoever was sent here with these parameters; `tokens` it is worth."""
+        code = f"code-{len(self.granted)}"
+        self.granted[code] = asked, tokens
+        return code
+
+    def _exchange(self, form: dict[str, str]) -> Reply:
+        """A code's tokens, once, for whoever began and asks as before."""
+        asked, tokens = self.granted.pop(form["code"], ({}, {}))
+        digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        same = all(asked.get(name) == form[name] for name in ("client_id", "redirect_uri"))
+        if not same or asked["code_challenge"] != challenge:
+            return Reply(400, b'{"error": "invalid_grant"}')
+        return Reply(200, json.dumps(tokens).encode())
+
     @property
     def fetches(self) -> int:
         """How often the keys were asked for."""
@@ -74,6 +99,8 @@ class Issuer:
             return Reply(503)
         if seen.path == "/.well-known/openid-configuration":
             return Reply(200, json.dumps(self.configuration).encode())
+        if seen.path == "/token":
+            return self._exchange(dict(parse_qsl(seen.body.decode())))
         return Reply(200, json.dumps({"keys": self.published}).encode())
 
 
