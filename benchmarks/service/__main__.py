@@ -11,6 +11,7 @@ from benchmarks.service import (
     downloading,
     growing,
     page,
+    pieces,
     posting,
     sharing,
     starting,
@@ -47,6 +48,7 @@ _EACH: Mapping[str, Measure] = {
     "post": lambda databases, folder, size: posting.measure(
         databases, folder, turns=size.post_turns, seconds=size.post_seconds
     ),
+    "pieces": lambda databases, folder, _: pieces.measure(databases, folder),
     "rows": lambda databases, folder, size: growing.measure(
         databases, folder, large=size.rows, repeats=size.repeats
     ),

@@ -16,6 +16,13 @@ class Load:
     seconds: float = 0.0
     """From the first request to the last answer, summed over turns."""
     latencies: list[float] = field(default_factory=list)
+    processor_seconds: float = 0.0
+    """That the server's process worked meanwhile."""
+
+    @property
+    def processor_time(self) -> float:
+        """Seconds of the server's work for one answer."""
+        return self.processor_seconds / len(self.latencies)
 
     @property
     def throughput(self) -> float:
@@ -31,6 +38,7 @@ class Load:
         """Count another turn too."""
         self.seconds += other.seconds
         self.latencies += other.latencies
+        self.processor_seconds += other.processor_seconds
 
 
 Body = Callable[[], tuple[bytes, Mapping[str, str]]]

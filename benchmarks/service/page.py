@@ -16,8 +16,28 @@ by hand.
 Both sides of a ratio are measured in the same run on the same machine, in turns, so that what else
 the machine does meets both. *Ours* and *reference* are medians over the turns, or where a row says
 so the quickest of many; the *ratio* is the median of the turns' ratios. Times of other machines
-differ, ratios less so.
+differ, ratios less so. Where other work keeps the processors busy, the wall's clock tells more of
+that than of the service, and of its longer requests more than of the reference's short ones; the
+rows of processor time tell what each side works.
 """
+
+_ABOUT = {
+    "post": """\
+What a POST does that the bare INSERT does not, all in one transaction: it looks up the caller's key
+and the Idempotency-Key, the model with its version in service, the instances, legal holds, the
+queued job and earlier jobs to estimate from; writes the request, what it names, its place in the
+job and what the job now comes to; tells the tenant's ledger of two changes, chained, and seals
+every column that it wrote; and keeps the answer for a repetition. With its beginning and its end
+these are 18 statements on SQLite and 19 on PostgreSQL, against 3. All but three are compiled once
+and given to the driver as they are; PostgreSQL is not waited for while they write.
+""",
+    "pieces": """\
+By themselves: so many times each of them is what no other order of the same work can go below. The
+three statements of a POST that read objects (the model with its version, the job, the ledger's
+head) cost several prepared ones each, and a commit costs by the pages that it writes: those of ten
+tables and their indexes, against one table's.
+""",
+}
 
 
 def write(rows: Sequence[Row], raw: Path) -> Path:
@@ -30,7 +50,8 @@ def write(rows: Sequence[Row], raw: Path) -> Path:
     for section, title in SECTIONS.items():
         found = [row for row in rows if row.section == section]
         if found:
-            parts.append(f"## {title}\n\n{_table(found)}")
+            about = f"{_ABOUT[section]}\n" if section in _ABOUT else ""
+            parts.append(f"## {title}\n\n{about}{_table(found)}")
     page = raw.with_suffix(".md")
     page.write_text("\n".join(parts), encoding="utf-8")
     return page

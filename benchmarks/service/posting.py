@@ -4,13 +4,14 @@ import itertools
 import json
 import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.service import bare
 from benchmarks.service.databases import Databases
 from benchmarks.service.installation import MODEL, Installation, install
-from benchmarks.service.load import Load, post
-from benchmarks.service.processes import OURS, free_port, serving, uvicorn
+from benchmarks.service.load import Body, Load, post
+from benchmarks.service.processes import OURS, Server, free_port, serving, uvicorn
 from benchmarks.service.rows import Row
 
 PATH = "/v1/deletion-requests"
@@ -26,20 +27,29 @@ def measure(databases: Databases, folder: Path, *, turns: int, seconds: float) -
     other = install(folder / "bare", databases.create(), instances=1)
     port, bare_port = free_port(), free_port()
     with (
-        serving(uvicorn(OURS, port), port, ours.environment),
-        serving(uvicorn(bare.FACTORY, bare_port), bare_port, other.environment),
+        serving(uvicorn(OURS, port), port, ours.environment) as server,
+        serving(uvicorn(bare.FACTORY, bare_port), bare_port, other.environment) as bare_server,
     ):
         bodies = _Bodies()
         for callers in CALLERS:
             mine, its, ratios = Load(), Load(), list[float]()
             for turn in range(turns + 1):
-                a = post(port, PATH, bodies, ours.headers, callers, seconds)
-                b = post(bare_port, PATH, bodies, {}, callers, seconds)
+                a = _post(server, bodies, ours.headers, callers, seconds)
+                b = _post(bare_server, bodies, {}, callers, seconds)
                 if turn:  # the first one warms up
                     mine.add(a)
                     its.add(b)
                     ratios.append(a.throughput / b.throughput)
             yield from _rows(databases.kind, callers, mine, its, statistics.median(ratios), ours)
+
+
+def _post(
+    server: Server, bodies: Body, headers: Mapping[str, str], callers: int, seconds: float
+) -> Load:
+    """What callers met, and what the server's process worked meanwhile."""
+    before = server.processor_seconds
+    load = post(server.port, PATH, bodies, headers, callers, seconds)
+    return replace(load, processor_seconds=server.processor_seconds - before)
 
 
 class _Bodies:
@@ -75,6 +85,17 @@ def _rows(
         section="post",
         note=f"{len(ours.latencies)} and {len(its.latencies)} requests;"
         f" {len(where.model_ids)} models",
+    )
+    mine, reference = 1000 * ours.processor_time, 1000 * its.processor_time
+    yield Row(
+        name=f"POST processor time, {who}, {kind}",
+        ours=mine,
+        reference=reference,
+        ratio=mine / reference,
+        target=1 / SHARE,
+        unit="ms",
+        section="post",
+        note="of the server's process for one request; what else runs disturbs it least",
     )
     for told, share in (("p50", 0.5), ("p99", 0.99)):
         mine, reference = 1000 * ours.quantile(share), 1000 * its.quantile(share)

@@ -23,6 +23,12 @@ class Server:
     process: psutil.Process
 
     @property
+    def processor_seconds(self) -> float:
+        """What it has worked since its start."""
+        used = self.process.cpu_times()
+        return float(used.user + used.system)
+
+    @property
     def resident_bytes(self) -> int:
         """The memory that it and its children hold."""
         family = [self.process, *self.process.children(recursive=True)]

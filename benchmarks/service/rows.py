@@ -41,6 +41,7 @@ class Row(BaseModel):
 
 SECTIONS = {
     "post": "POST of a deletion request",
+    "pieces": "Pieces of a POST",
     "rows": "Lists and claims as the tables grow",
     "download": "Download of a version",
     "verify": "Verification of the ledger",

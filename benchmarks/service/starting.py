@@ -54,9 +54,9 @@ def _start(factory: str, environment: Mapping[str, str]) -> float:
         if answer.status != 200:
             raise ValueError(f"{factory} answered {answer.status}")
         answer.read()
-        used = server.process.cpu_times()
+        used = server.processor_seconds
         connection.close()
-    return float(used.user + used.system)
+    return used
 
 
 def _imports_torch(environment: Mapping[str, str]) -> bool:
