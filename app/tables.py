@@ -168,6 +168,7 @@ class Instance(Base):
     __table_args__ = (
         UniqueConstraint("root_id", "instance_id"),
         Index("ix_instances_root_id_subject", "root_id", "subject"),
+        Index("ix_instances_root_id_pk", "root_id", "pk"),
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.states import FINISHED_REQUEST, RequestState
-from app.tables import DeletionRequest, Instance, Model, RequestInstance
+from app.tables import DeletionRequest, Instance, Model, RequestInstance, Version
 
 RESTRICTING = frozenset(RequestState) - FINISHED_REQUEST | {RequestState.FAILED}
 """The states in which a request restricts what it names."""
@@ -32,10 +32,13 @@ class Restricted:
 
 def page(session: Session, model: Model, after_pk: int, limit: int) -> list[Restricted]:
     """Up to `limit` instances behind `after_pk`, in manifest order."""
+    first = _next_instance(session, model, after_pk)
+    if first is None:
+        return []
     pks = session.scalars(
         _named(model)
         .with_only_columns(RequestInstance.instance_pk)
-        .where(RequestInstance.instance_pk > after_pk)
+        .where(RequestInstance.instance_pk >= first)
         .distinct()
         .order_by(RequestInstance.instance_pk)
         .limit(limit)
@@ -61,6 +64,16 @@ def page(session: Session, model: Model, after_pk: int, limit: int) -> list[Rest
         one.requests.append(request_id)
         one.tasks = _either(taught, one.tasks, asked)
     return list(found.values())
+
+
+def _next_instance(session: Session, model: Model, after_pk: int) -> int | None:
+    """The model's next instance: those of other models that lie before it are not to be walked."""
+    roots = session.scalars(
+        select(Version.id).where(Version.model_id == model.id, Version.parent_id.is_(None))
+    )
+    first = select(func.min(Instance.pk)).where(Instance.pk > after_pk)
+    found = [session.scalar(first.where(Instance.root_id == root)) for root in roots.all()]
+    return min((pk for pk in found if pk is not None), default=None)
 
 
 def _named(model: Model) -> Select[RequestInstance]:

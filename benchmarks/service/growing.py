@@ -372,3 +372,5 @@ def _copy(session: Session, where: Installation, count: int) -> None:
         )
         for index in indexes:
             index.create(session.connection())
+    # A manifest's instances lie side by side: the copies, but for the one that has a subject.
+    session.execute(text(f"DELETE FROM instances WHERE pk BETWEEN {INSTANCES + 1} AND {known}"))
