@@ -7,15 +7,14 @@ off is about 2 % of the update's norm, less than one mini-batch differs from the
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from engine.change_bits import MOST_BITS
 
-MOST_BITS: Final = 10
-"""Of a multiple, its sign included."""
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http import HTTPStatus
 from ssl import SSLContext
-
-import httpx
+from typing import TYPE_CHECKING
 
 from app.webhooks.addresses import AddressRefused, pinned
 from expunge.webhooks import sign
 
+if TYPE_CHECKING:  # the service only queues what workers send
+    import httpx
+
 _MOST_READ = 1000
 """Bytes of an answer that are kept; the rest is not waited for."""
-_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _DIGITS = 9
 
 
@@ -51,6 +54,8 @@ class Outcome:
 
 async def send(message: Message, *, timeout: float, allow_loopback: bool) -> Outcome:
     """What came of it, whatever it was; a redirect is an answer and is not followed."""
+    import httpx  # noqa: PLC0415
+
     try:
         async with asyncio.timeout(timeout):
             return await _post(message, timeout, allow_loopback)
@@ -63,6 +68,8 @@ async def send(message: Message, *, timeout: float, allow_loopback: bool) -> Out
 
 
 async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outcome:
+    import httpx  # noqa: PLC0415
+
     target = await asyncio.to_thread(pinned, message.url, allow_loopback=allow_loopback)
     timestamp = int(time.time())
     headers = {
@@ -96,7 +103,7 @@ async def _post(message: Message, timeout: float, allow_loopback: bool) -> Outco
         return Outcome(response.status_code, await _beginning(response), asked)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: "httpx.Response") -> float | None:
     """RFC 9110's `Retry-After`, seconds or a date; None where it says nothing to go by."""
     told = response.headers.get("retry-after", "").strip()
     if told.isascii() and told.isdecimal():
@@ -107,7 +114,9 @@ def _retry_after(response: httpx.Response) -> float | None:
         return None
 
 
-async def _beginning(response: httpx.Response) -> str:
+async def _beginning(response: "httpx.Response") -> str:
+    import httpx  # noqa: PLC0415
+
     read = b""
     try:
         async for chunk in response.aiter_raw(_MOST_READ):
@@ -122,4 +131,6 @@ async def _beginning(response: httpx.Response) -> str:
 @cache
 def trusted() -> SSLContext:
     """The authorities that vouch for receivers: `SSL_CERT_FILE`, or certifi's."""
+    import httpx  # noqa: PLC0415
+
     return httpx.create_ssl_context()

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from engine.change_bits import MOST_BITS
 from engine.methods.method_settings import MethodSettings
-from engine.whole_steps import MOST_BITS
 
 
 class Settings(MethodSettings):

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import whole_steps
+from engine.change_bits import MOST_BITS
 from engine.tensor_coding import How, decode, encode
 
 
@@ -15,9 +16,7 @@ def drawn(seed: int, scale: float, shape: tuple[int, int] = (24, 60)) -> tuple[n
     return parent, (parent + scale * change).astype(np.float32)
 
 
-@given(
-    seed=st.integers(0, 2**16), scale=st.floats(-9, 3), bits=st.integers(3, whole_steps.MOST_BITS)
-)
+@given(seed=st.integers(0, 2**16), scale=st.floats(-9, 3), bits=st.integers(3, MOST_BITS))
 @settings(max_examples=80, deadline=None)
 def test_steps_lead_to_the_same_bits_and_are_found_again(
     seed: int, scale: float, bits: int
