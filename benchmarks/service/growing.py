@@ -167,8 +167,8 @@ def _holds(active: bool | None = None) -> Callable[[Session], object]:
 
 
 def _nothing_presses(session: Session) -> None:
-    pressing = Job.due_at < database_now(session) + RESERVE
-    session.execute(update(Job).where(pressing).values(state=JobState.FAILED))
+    pressing = (Job.state == JobState.QUEUED, Job.due_at < database_now(session) + RESERVE)
+    session.execute(update(Job).where(*pressing).values(state=JobState.FAILED))
 
 
 def _claim(session: Session) -> object:
