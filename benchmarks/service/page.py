@@ -34,8 +34,8 @@ and given to the driver as they are; PostgreSQL is not waited for while they wri
     "pieces": """\
 By themselves: so many times each of them is what no other order of the same work can go below. The
 three statements of a POST that read objects (the model with its version, the job, the ledger's
-head) cost several prepared ones each, and a commit costs by the pages that it writes: those of eight
-tables and their indexes, against one table's.
+head) cost several prepared ones each, and a commit costs by the pages that it writes: those of
+eight tables and their indexes, against one table's.
 """,
 }
 
