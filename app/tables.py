@@ -273,6 +273,7 @@ class LegalHold(Base):
         Index(
             "ix_legal_holds_in_force",
             "tenant_id",
+            "id",
             sqlite_where=text("released_at IS NULL"),
             postgresql_where=text("released_at IS NULL"),
         ),
@@ -570,11 +571,23 @@ class Download(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     version_id: Mapped[str] = mapped_column(ForeignKey("versions.id"), index=True)
+    model_id: Mapped[str | None] = mapped_column(String(40))
+    """The version's; null where the release before wrote it while an upgrade was under way."""
     file: Mapped[str] = mapped_column(String(100))
     principal: Mapped[str] = mapped_column(String(100))
     at: Mapped[datetime]
 
-    __table_args__ = (Index("ix_downloads_principal_version_id", "principal", "version_id"),)
+    __table_args__ = (
+        Index("ix_downloads_principal_version_id", "principal", "version_id"),
+        Index("ix_downloads_model_id_id", "model_id", "id"),
+        Index(
+            "ix_downloads_of_unknown_model",
+            "version_id",
+            "id",
+            sqlite_where=text("model_id IS NULL"),
+            postgresql_where=text("model_id IS NULL"),
+        ),
+    )
 
 
 class Worker(Base):

@@ -46,6 +46,7 @@ def record(session: Session, model: Model, version: Version, file: str, caller: 
             id=new_id("dlv"),
             tenant_id=version.tenant_id,
             version_id=version.id,
+            model_id=version.model_id,
             file=file,
             principal=caller.name,
             at=database_now(session),
@@ -55,11 +56,18 @@ def record(session: Session, model: Model, version: Version, file: str, caller: 
 
 def recipients(session: Session, model: Model, limit: int, after: str | None) -> Sequence[Download]:
     """Who took a file of the model, newest first, behind the id `after`."""
-    rows = select(Download).join(Version, Version.id == Download.version_id)
-    rows = rows.where(Version.model_id == model.id)
-    if after is not None:
-        rows = rows.where(Download.id < after)
-    return session.scalars(rows.order_by(Download.id.desc()).limit(limit)).all()
+    versions = select(Version.id).where(Version.model_id == model.id)
+    found: list[Download] = []
+    # Each by an index of its own, which both conditions at once would have none of.
+    for of_model in (
+        Download.model_id == model.id,
+        Download.model_id.is_(None) & Download.version_id.in_(versions),
+    ):
+        rows = select(Download).where(of_model)
+        if after is not None:
+            rows = rows.where(Download.id < after)
+        found += session.scalars(rows.order_by(Download.id.desc()).limit(limit))
+    return sorted(found, key=lambda download: download.id, reverse=True)[:limit]
 
 
 def _may_follow(model: Model, caller: Principal) -> bool:

@@ -97,8 +97,9 @@ def page(
 ) -> Sequence[LegalHold]:
     """The tenant's holds, newest first, behind the id `after`; all, or by whether in force."""
     rows = select(LegalHold).where(LegalHold.tenant_id == tenant_id)
-    if active is not None:
-        rows = rows.where(LegalHold.released_at.is_(None) == active)
+    if active is not None:  # in just these words, by which an index of those in force is found
+        released = LegalHold.released_at
+        rows = rows.where(released.is_(None) if active else released.is_not(None))
     if after is not None:
         rows = rows.where(LegalHold.id < after)
     return session.scalars(rows.order_by(LegalHold.id.desc()).limit(limit)).all()

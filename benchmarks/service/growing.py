@@ -253,7 +253,8 @@ def _add_others(session: Session, where: Installation) -> None:
         )
     )
     taken = {"file": "model.safetensors", "principal": "benchmark", "at": now}
-    session.add(Download(**whose, id="dlv_benchmark", version_id=where.version_ids[0], **taken))
+    what = {"version_id": where.version_ids[0], "model_id": where.model_ids[0]}
+    session.add(Download(**whose, id="dlv_benchmark", **what, **taken))
     endpoint = {"url": "https://example.org", "kinds": [], "cursor": 0, "secret": bytes(32)}
     session.add(WebhookEndpoint(**whose, id=_ENDPOINT, created_at=now, **endpoint))
     session.flush()
@@ -324,7 +325,10 @@ def _copy(session: Session, where: Installation, count: int) -> None:
                 "released_at": f"CASE WHEN {rare} THEN NULL ELSE placed_at END",
             },
         ),
-        (Download, {"id": f"'dlv_' || {padded}", "version_id": "root"}),
+        (
+            Download,
+            {"id": f"'dlv_' || {padded}", "version_id": "root", "model_id": "model"},
+        ),
         (
             WebhookDelivery,
             {

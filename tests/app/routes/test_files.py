@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from app.auth import Scope
 from app.db import database_now
 from app.ids import new_id
 from app.states import VersionState
-from app.tables import Alias, Version
+from app.tables import Alias, Download, Version
 from running_service import Registered, Service, add_worker, register_model, weights_bytes
 
 WEIGHTS = weights_bytes()
@@ -132,6 +133,31 @@ def test_recipients_are_remembered_once_a_download(
         second = reader.get("/v1/models/digits-model/recipients", params=query).json()
     assert len(second["items"]) == 1
     assert second["next"] is None
+
+
+def test_recipients_that_the_release_before_wrote_down_are_listed_too(
+    service: Service, registered: Registered
+) -> None:
+    with service.client(service.key(Scope.VERSIONS_DOWNLOAD)) as taker:
+        taker.get(PATH)
+    with service.client(service.key(Scope.VERSIONS_DOWNLOAD)) as taker:
+        taker.get(PATH)
+    with service.client(service.key(Scope.VERSIONS_READ)) as reader:
+        listed = reader.get("/v1/models/digits-model/recipients?limit=100").json()["items"]
+        with service.database.write() as session, session.begin():
+            rows = session.scalars(select(Download).order_by(Download.id)).all()
+            assert {row.model_id for row in rows[-2:]} == {registered.model_id}
+            rows[-2].model_id = None
+        again = reader.get("/v1/models/digits-model/recipients?limit=100").json()["items"]
+        pages, query = [], {"limit": "1"}
+        while True:
+            page = reader.get("/v1/models/digits-model/recipients", params=query).json()
+            pages += page["items"]
+            if page["next"] is None:
+                break
+            query = {"limit": "1", "after": page["next"]}
+    assert len(listed) >= 2
+    assert again == pages == listed
 
 
 def test_a_superseded_version_names_its_successor_and_a_purged_one_is_gone(
