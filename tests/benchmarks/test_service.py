@@ -63,7 +63,10 @@ def test_a_ledger_is_verified_and_its_bytes_are_hashed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--only", "magic"], "'magic' is none of post, pieces, rows, verify, share, download, start"),
+        (
+            ["--only", "magic"],
+            "'magic' is none of post, pieces, rows, verify, share, download, start",
+        ),
         (["--databases", "oracle"], "database 'oracle' is neither of sqlite and postgresql"),
     ],
 )
