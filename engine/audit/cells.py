@@ -94,16 +94,20 @@ def _damage(
     if retain is not None:
         exact = Interval(low=retain, value=retain, high=retain)
         findings.append(rules.kept("retain", exact, evidence.thresholds))
-    samples: list[tuple[str, InstanceSet, Tensor]] = [
-        ("validation", evidence.judging, evidence.judging.supervision[:, column])
-    ]
+    if column not in comparison.held_out_kept:
+        judging = evidence.judging
+        comparison.held_out_kept[column] = _sample_share(
+            comparison, judging, judging.supervision[:, column], column, task
+        )
+    shares = {"validation": comparison.held_out_kept[column]}
     own = evidence.retain[:, column] & request.instances
     if not target and int(own.sum()) >= evidence.thresholds.min_reference:
-        samples.append(("forget instances'", evidence.train, own))
-    for where, instances, members in samples:
-        share = _sample_share(comparison, instances, members, column, task)
-        if share is not None:
-            findings.append(rules.kept(where, share, evidence.thresholds))
+        shares["forget instances'"] = _sample_share(comparison, evidence.train, own, column, task)
+    findings += [
+        rules.kept(where, share, evidence.thresholds)
+        for where, share in shares.items()
+        if share is not None
+    ]
     return findings
 
 

@@ -1,11 +1,12 @@
 """Two networks on the same evidence, with what else an audit may have trained to compare them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.audit.measure import Evidence, Measured
 from engine.audit.metric_intervals import MetricIntervals
 from engine.audit.relearn import Probe
 from engine.audit.shadow import Shadows
+from engine.spec import Interval
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,6 @@ class Comparison:
     """Networks that never saw the forgotten cells; None where policy pays for none."""
     intervals: MetricIntervals | None = None
     """Of the version's metrics; None where nobody asked."""
+    held_out_kept: dict[int, Interval | None] = field(default_factory=dict, init=False)
+    """The share of each task's held-out quality that is kept, once a cell has asked for it: the
+    same for every request."""

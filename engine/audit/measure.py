@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,8 @@ class Evidence:
     """bool [N, T]: the cells that requests before have had forgotten; None if there are none."""
     seed: int = 0
     """Of networks that an audit trains itself."""
+    _subjects: dict[int, frozenset[str]] = field(default_factory=dict, init=False, repr=False)
+    """Of each task, once asked for."""
 
     def asked(self, request: ForgottenCells) -> Tensor:
         """Bool [N, T]: the request's cells, and those that its instances still teach."""
@@ -56,6 +58,14 @@ class Evidence:
     def teaches(self, column: int) -> bool:
         """Whether anything still teaches the task; where nothing does, its head is a fresh one."""
         return bool(self.retain[:, column].any())
+
+    def teaching_subjects(self, column: int) -> frozenset[str]:
+        """Whose instances still teach the task."""
+        if column not in self._subjects:
+            subjects = self.train.subjects
+            rows = self.retain[:, column].nonzero().squeeze(1).tolist()
+            self._subjects[column] = frozenset(s for r in rows if (s := subjects[r]) is not None)
+        return self._subjects[column]
 
     def earlier_sample(self) -> Tensor:
         """Bool [N, T]: of each task's earlier cells at most 200, drawn by the hash of their ids."""

@@ -6,6 +6,7 @@ ties counting half: 1 if membership is certain, .5 if nothing can be told. Below
 instances are conspicuously *bad*, which gives them away just as well.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -102,13 +103,21 @@ def _stranger_spread(held: Array, clusters: Sequence[str], size: float) -> float
     `a + b / size`: a is what the instances of a cluster share, b is what each has alone. Fitted to
     the reference at size 1 and at its own clusters' size, each against what is left without it.
     """
+    shared, alone = _stranger_parts(held.tobytes(), tuple(clusters))
+    return shared + alone / size
+
+
+@functools.lru_cache(maxsize=64)  # the same strangers face each request of a job
+def _stranger_parts(losses: bytes, clusters: tuple[str, ...]) -> tuple[float, float]:
+    """What instances of a cluster share, and what each has alone; of float64 losses."""
+    held: Array = np.frombuffer(losses)
     m = len(held)
     # Against itself every value ties once; without itself the spread is this much wider.
     single = float(_placements(held, held).var(ddof=1)) * (m / (m - 1)) ** 2
     names, index = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) == m:
-        return single
+        return single, 0.0
     own = [float(_placements(held[index == c], held[index != c]).mean()) for c in range(len(names))]
     usual = float(np.var(own, ddof=1))
     alone = min(single, max(0.0, (single - usual) / (1 - len(names) / m)))
-    return single - alone + alone / size
+    return single - alone, alone

@@ -1,6 +1,7 @@
 """Retained instances that are nearly a forgotten one: what they teach will not be forgotten."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,35 +24,59 @@ which keeps squared distances to within a tenth (Weinberger et al., arXiv 0902.2
 _ROWS = 256
 
 
-def near_duplicates(evidence: Evidence, request: ForgottenCells) -> list[int]:
-    """Rows of the request's instances with a near-duplicate that still teaches a same task.
+def near_duplicates(evidence: Evidence) -> list[list[int]]:
+    """Of each request, rows of its instances with a near-duplicate that still teaches a same task.
 
     By the distance of the inputs, each number standardised over the retain set. Exact copies, by
-    digest, are left out. At most 4096 retained and 1024 forgotten instances are compared, chosen at
-    random but always the same.
+    digest, are left out. At most 4096 retained and 1024 forgotten instances a request are compared,
+    chosen at random but always the same.
     """
-    targets = request.cells.any(0)
-    generator = torch.Generator().manual_seed(0)
-    retained = _sample(evidence.retain[:, targets].any(1), _MOST_RETAINED, generator)
-    forgotten = _sample(request.cells.any(1), _MOST_FORGOTTEN, generator)
-    if len(retained) < _FEWEST or not len(forgotten):
-        return []
-    theirs, ours = (_inputs(evidence.train, rows) for rows in (retained, forgotten))
-    mean, deviation = theirs.mean(0), theirs.std(0)
-    # A number that hardly varies would weigh as much as one that tells instances apart.
-    deviation = deviation.clamp(min=max(1e-3 * float(deviation.max()), 1e-12))
-    theirs, ours = (theirs - mean) / deviation, (ours - mean) / deviation
-    usual = float(_nearest(theirs, theirs, itself=True).median())
-    near = _nearest(ours, theirs, itself=False) < NEAR * usual
-    digests, teaching = evidence.train.digests, evidence.retain[:, targets].any(1)
-    copies = {digests[row] for row in teaching.nonzero().squeeze(1).tolist()}
-    return [row for row in forgotten[near].tolist() if digests[row] not in copies]
+    known: dict[tuple[int, ...], _Neighbourhood] = {}
+    found = []
+    for request in evidence.requests:
+        targets = tuple(request.cells.any(0).nonzero().squeeze(1).tolist())
+        if targets not in known:
+            known[targets] = _Neighbourhood(evidence, targets)
+        found.append(known[targets].of(request))
+    return found
 
 
-def _sample(chosen: Tensor, most: int, generator: torch.Generator) -> Tensor:
+class _Neighbourhood:
+    """What still teaches one of some tasks, and how far from each other that usually is."""
+
+    def __init__(self, evidence: Evidence, targets: Sequence[int]) -> None:
+        self._train = evidence.train
+        teaching = evidence.retain[:, list(targets)].any(1)
+        retained = _sample(teaching, _MOST_RETAINED)
+        self._too_few = len(retained) < _FEWEST
+        if self._too_few:
+            return
+        inputs = _inputs(evidence.train, retained)
+        deviation = inputs.std(0)
+        # A number that hardly varies would weigh as much as one that tells instances apart.
+        self._deviation = deviation.clamp(min=max(1e-3 * float(deviation.max()), 1e-12))
+        self._mean = inputs.mean(0)
+        self._retained = (inputs - self._mean) / self._deviation
+        self._usual = float(_nearest(self._retained, self._retained, itself=True).median())
+        digests = evidence.train.digests
+        self._digests = {digests[row] for row in teaching.nonzero().squeeze(1).tolist()}
+
+    def of(self, request: ForgottenCells) -> list[int]:
+        """The request's instances that are nearer to some of it than is usual."""
+        forgotten = _sample(request.cells.any(1), _MOST_FORGOTTEN)
+        if self._too_few or not len(forgotten):
+            return []
+        ours = (_inputs(self._train, forgotten) - self._mean) / self._deviation
+        near = _nearest(ours, self._retained, itself=False) < NEAR * self._usual
+        digests = self._train.digests
+        return [row for row in forgotten[near].tolist() if digests[row] not in self._digests]
+
+
+def _sample(chosen: Tensor, most: int) -> Tensor:
     rows = chosen.nonzero().squeeze(1)
     if len(rows) <= most:
         return rows
+    generator = torch.Generator().manual_seed(0)
     return rows[torch.randperm(len(rows), generator=generator)[:most]].sort().values
 
 

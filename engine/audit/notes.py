@@ -1,6 +1,6 @@
 """What a reader of the report has to know beyond its numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from engine.audit.measure import Evidence, ForgottenCells
 from engine.audit.near_duplicates import near_duplicates
@@ -25,14 +25,14 @@ def notes(
         for one in earlier
         if one.verdict != "pass"
     ]
-    for request in evidence.requests:
-        copies = _copies_left(evidence, request)
+    for request, copies, near in zip(
+        evidence.requests, _copies_left(evidence), near_duplicates(evidence), strict=True
+    ):
         if copies:
             found.append(
                 f"{copies} instances of request {request.request_id} have an exact copy under"
                 " another id that still teaches the tasks they were to be forgotten for."
             )
-        near = near_duplicates(evidence, request)
         if near:
             found.append(
                 f"{_listed([evidence.train.ids[row] for row in near])} of request"
@@ -48,14 +48,18 @@ def _listed(names: Sequence[str]) -> str:
     return f"{len(names)} instances ({shown}{more})"
 
 
-def _copies_left(evidence: Evidence, request: ForgottenCells) -> int:
-    """How many forgotten instances have a twin (same digest) in the retain set of a same task."""
+def _copies_left(evidence: Evidence) -> list[int]:
+    """Of each request, how many instances have a twin (same digest) that teaches a same task."""
     digests = evidence.train.digests
-    found: set[int] = set()
-    for column in range(request.cells.shape[1]):
-        teaching = {
-            digests[row] for row in evidence.retain[:, column].nonzero().squeeze(1).tolist()
-        }
-        forgotten = request.cells[:, column].nonzero().squeeze(1).tolist()
-        found.update(row for row in forgotten if digests[row] in teaching)
-    return len(found)
+    teaching = [
+        {digests[row] for row in column.nonzero().squeeze(1).tolist()}
+        for column in evidence.retain.unbind(1)
+    ]
+    return [_with_twins(request, digests, teaching) for request in evidence.requests]
+
+
+def _with_twins(
+    request: ForgottenCells, digests: Sequence[str], teaching: Sequence[Set[str]]
+) -> int:
+    forgotten = request.cells.nonzero().tolist()
+    return len({row for row, column in forgotten if digests[row] in teaching[column]})

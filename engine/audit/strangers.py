@@ -56,12 +56,11 @@ def face(evidence: Evidence, members: Tensor, column: int, losses: Tensor) -> Si
 
     `losses` [M] are the parent's on the judging half, from which the choice is made.
     """
-    teaching = evidence.retain[:, column]
     labelled = evidence.judging.supervision[:, column]
     held_out_subjects = _pick(evidence.judging.subjects, labelled)
     reference = choose(
         _pick(evidence.train.subjects, members),
-        frozenset(s for s in _pick(evidence.train.subjects, teaching) if s is not None),
+        evidence.teaching_subjects(column),
         held_out_subjects,
         evidence.thresholds.min_reference,
         subject_effect_bound(losses[labelled], held_out_subjects),

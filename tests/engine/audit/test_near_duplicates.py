@@ -45,7 +45,7 @@ def test_what_nearly_repeats_a_forgotten_instance_is_found_and_nothing_else(  # 
     inputs[105] = inputs[5]  # with another label, so that its digest is another
     workload = table(tmp_path, inputs)
     found = evidence(workload, [f"train-{row:03d}" for row in range(20)], ["weight", "height"])
-    assert near_duplicates(found, found.requests[0]) == [0, 1, 2, 3, 4, 5]
+    assert near_duplicates(found)[0] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_twin_that_teaches_another_task_only_does_not_count(  # type: ignore[no-untyped-def]
@@ -55,9 +55,9 @@ def test_a_twin_that_teaches_another_task_only_does_not_count(  # type: ignore[n
     inputs[100] = inputs[0] * 1.001
     workload = table(tmp_path, inputs)
     found: Evidence = evidence(workload, ["train-000"], ["weight"])
-    assert near_duplicates(found, found.requests[0]) == [0]
+    assert near_duplicates(found)[0] == [0]
     found.retain[100, 0] = False
-    assert near_duplicates(found, found.requests[0]) == []
+    assert near_duplicates(found)[0] == []
 
 
 def test_few_retained_instances_give_no_usual_distance(  # type: ignore[no-untyped-def]
@@ -67,14 +67,14 @@ def test_few_retained_instances_give_no_usual_distance(  # type: ignore[no-untyp
     inputs[20] = inputs[0]
     workload = table(tmp_path, inputs)
     found: Evidence = evidence(workload, [f"train-{row:03d}" for row in range(15)], ["weight"])
-    assert near_duplicates(found, found.requests[0]) == []
+    assert near_duplicates(found)[0] == []
 
 
 def test_ordinary_digits_have_none_and_slightly_moved_ones_do(evidence) -> None:  # type: ignore[no-untyped-def]
     workload = load_workload("digits", {})
     train = workload.instances("train")
     found: Evidence = evidence(workload, list(train.ids[:100]), list(workload.tasks))
-    assert near_duplicates(found, found.requests[0]) == []
+    assert near_duplicates(found)[0] == []
     # Handed back to the retain set each is its own twin; exact copies have a note of their own.
     twins = dataclasses.replace(found, retain=torch.ones_like(found.retain))
-    assert near_duplicates(twins, found.requests[0]) == []
+    assert near_duplicates(twins)[0] == []
