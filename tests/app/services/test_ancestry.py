@@ -36,7 +36,7 @@ def line(session: Session, parts: Parts, model: Registered, *manifests: str) -> 
 
 def ancestor(session: Session, model: Registered, *instances: str, task: str = "digit") -> object:
     body = NewDeletionRequest(model="digits-model", instances=list(instances), tasks=[task])
-    request = receive(session, DEFAULT_TENANT, body, "test")
+    request = receive(session, DEFAULT_TENANT, body, "test").request
     job = session.scalars(select(Job)).one()
     assert request.state == "queued"
     return ancestor_of(session, job, session.get_one(Version, model.version_id))
@@ -82,7 +82,7 @@ def test_what_was_forgotten_since_does_not_come_back(parts: Parts, model: Regist
             DEFAULT_TENANT,
             NewDeletionRequest(model="digits-model", instances=["i-6"]),
             "test",
-        )
+        ).request
         pk = session.scalars(
             select(Instance.pk).where(
                 Instance.root_id == model.version_id, Instance.instance_id == "i-6"

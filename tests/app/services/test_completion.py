@@ -14,7 +14,7 @@ def test_a_version_in_which_earlier_cells_came_back_says_so_in_the_requests_exce
 ) -> None:
     body = NewDeletionRequest(model="digits-model", instances=["i-0"])
     with parts.database.write() as session, session.begin():
-        request_id = receive(session, DEFAULT_TENANT, body, "test").id
+        request_id = receive(session, DEFAULT_TENANT, body, "test").request.id
     taken = claim_next(parts.database)
     near, far = (Interval(low=v - 0.05, value=v, high=v + 0.05) for v in (0.5, 0.7))
     come_back = EarlierAudit(

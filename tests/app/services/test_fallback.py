@@ -35,7 +35,7 @@ def policy(parts: Parts, model: Registered, **members: object) -> None:
 def ask(parts: Parts, *instances: str) -> str:
     body = NewDeletionRequest(model="digits-model", instances=list(instances))
     with parts.database.write() as session, session.begin():
-        return receive(session, DEFAULT_TENANT, body, "test").id
+        return receive(session, DEFAULT_TENANT, body, "test").request.id
 
 
 def jobs(parts: Parts) -> list[Job]:
