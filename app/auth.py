@@ -179,6 +179,11 @@ def bearer(authorization: str | None) -> str:
     return credential.strip()
 
 
+def is_token(credential: str) -> bool:
+    """Whether it has the form of a signed JWT: three parts between dots."""
+    return credential.count(".") == 2
+
+
 def refused(detail: str, *, invalid_token: bool = False) -> Problem:
     """401; for a token, RFC 6750's word for it too."""
     challenge = f'{_CHALLENGE}, error="invalid_token"' if invalid_token else _CHALLENGE

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app import tenancy
-from app.auth import KeyHasher, KnownKeys, Principal, Scope, authenticate, bearer
+from app.auth import KeyHasher, KnownKeys, Principal, Scope, authenticate, bearer, is_token
 from app.db import Database
 from app.idempotency import Operation, RunningKeys, fingerprint
 from app.rate_limits import RateLimits, address_of
@@ -108,7 +108,7 @@ def _identify(request: Request, parts: Parts) -> Principal:
 def _known(request: Request, parts: Parts) -> Principal:
     credential = bearer(request.headers.get("authorization"))
     with tenancy.every():
-        if parts.oidc is not None and credential.count(".") == 2:  # as a signed JWT has
+        if parts.oidc is not None and is_token(credential):
             return parts.oidc.identify(credential)
         with parts.database.read() as session:
             return authenticate(session, parts.hasher, credential)

@@ -6,13 +6,13 @@ at a time.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.projection import products
+from engine.projection import Weigh, project
 
 _FLOAT = 4
 """Bytes."""
@@ -33,7 +33,6 @@ class GradientRows:
         self.next = 0
         """Which row the next gradient takes."""
         self.is_streamed = _FLOAT * count * sum(layers) > most_bytes
-        self._device = device
         self._parts = (
             [_in_file(count, layer) for layer in layers]
             if self.is_streamed
@@ -51,28 +50,9 @@ class GradientRows:
         for part in self._parts:
             part.zero_()
 
-    def project(self, direction: Tensor, weigh: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """`direction` [D] less the combination of rows that `weigh` chooses, [D].
-
-        It is given the rows' Gramian [K, K] and their products with the direction [K], both in
-        double precision, and answers with the rows' weights [K].
-        """
-        gram = torch.zeros(self.count, self.count, dtype=torch.float64)
-        against = torch.zeros(self.count, dtype=torch.float64)
-        pieces = self._pieces(direction)
-        for part, piece in zip(self._parts, pieces, strict=True):
-            of_layer = products(part.to(self._device), piece)
-            gram += of_layer[0]
-            against += of_layer[1]
-        weights = weigh(gram, against).to(direction)
-        if not bool(weights.any()):
-            return direction
-        return torch.cat(
-            [
-                piece - weights @ part.to(self._device)
-                for part, piece in zip(self._parts, pieces, strict=True)
-            ]
-        )
+    def project(self, direction: Tensor, weigh: Weigh) -> Tensor:
+        """`direction` [D] less the combination of these rows that `weigh` chooses, [D]."""
+        return project(direction, self._parts, weigh)
 
     def tensors(self) -> dict[str, Tensor]:
         """All rows; for `restore`."""

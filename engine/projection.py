@@ -5,7 +5,7 @@ weight. Written for directions in which a model is *moved*: along `direction` th
 to first order, by `rows[k] @ direction`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from scipy.optimize import nnls
@@ -17,18 +17,46 @@ repeat each other make it singular."""
 _COLUMNS = 2**20
 """Taken to double precision at a time."""
 
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""From the rows' Gramian [K, K] and their products with a direction [K], in double precision, to
+how much of each row to take away, [K]."""
+
 
 def cone(direction: Tensor, rows: Tensor) -> Tensor:
     """The nearest vector along which no row's loss rises: `rows @ result <= 0`, up to the ridge.
 
     A direction that is already harmless comes back unchanged; rows of zeros forbid nothing.
     """
-    return _without(direction, rows, cone_weights)
+    return project(direction, [rows], cone_weights)
 
 
 def complement(direction: Tensor, rows: Tensor) -> Tensor:
     """The part of `direction` that is orthogonal to every row: no row loss moves, up or down."""
-    return _without(direction, rows, complement_weights)
+    return project(direction, [rows], complement_weights)
+
+
+def project(direction: Tensor, parts: Sequence[Tensor], weigh: Weigh) -> Tensor:
+    """`direction` [D] less the combination of rows that `weigh` chooses, [D]; itself if of none.
+
+    `parts` are the rows cut by columns, [K, some] each and D in all; each part by itself is brought
+    to where the direction is, one after another.
+    """
+    pieces = direction.split([part.shape[1] for part in parts])
+    gram = torch.zeros(len(parts[0]), len(parts[0]), dtype=torch.float64)
+    against = torch.zeros(len(parts[0]), dtype=torch.float64)
+    for part, piece in zip(parts, pieces, strict=True):
+        of_part = _products(part.to(direction.device), piece)
+        gram += of_part[0]
+        against += of_part[1]
+    weights = weigh(gram, against).to(direction)
+    if not bool(weights.any()):
+        return direction
+    return torch.cat(
+        [
+            piece - weights @ part.to(direction.device)
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+    )
 
 
 def cone_weights(gram: Tensor, against: Tensor) -> Tensor:
@@ -67,7 +95,7 @@ def complement_weights(gram: Tensor, against: Tensor) -> Tensor:
     return scale * (inverse @ (scale * against))
 
 
-def products(rows: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+def _products(rows: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """The Gramian [K, K] of `rows` [K, D] and their products with `direction`, [K].
 
     In double precision, on the CPU: in single precision, rows that nearly repeat each other cannot
@@ -85,7 +113,3 @@ def products(rows: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
 def _exact(tensor: Tensor) -> Tensor:
     """In double precision, which Apple's devices do not have."""
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
-
-
-def _without(direction: Tensor, rows: Tensor, weigh: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return direction - weigh(*products(rows, direction)).to(direction) @ rows

@@ -13,11 +13,11 @@ import secrets
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
-from app.auth import Principal, refused
+from app.auth import Principal, is_token, refused
 from app.oidc.callers import KnownIssuer, OidcCallers
 from app.oidc.fetching import NotFetched
 from app.oidc.issuer_keys import DISCOVERY
-from app.oidc.tokens import TokenRefused, is_token
+from app.oidc.tokens import TokenRefused
 from app.problems import Problem, Unavailable
 
 _log = logging.getLogger(__name__)

@@ -25,11 +25,6 @@ class TokenRefused(Exception):
     """Nobody is let in by it; the message says why, and names nothing of the token's content."""
 
 
-def is_token(credential: str) -> bool:
-    """Whether it has the form of a signed JWT: three parts between dots."""
-    return credential.count(".") == 2
-
-
 def header_of(token: str) -> tuple[str, str | None]:
     """The algorithm, which is one of those allowed, and the key's id: not verified yet."""
     if len(token) > _LONGEST:

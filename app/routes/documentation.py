@@ -54,23 +54,13 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs")
 def swagger() -> HTMLResponse:
     """The API, to be tried out."""
-    page = _PAGE.format(
-        style="swagger-ui.css",
-        script="swagger-ui-bundle.js",
-        start="start-swagger.js",
-    )
-    return HTMLResponse(page, headers={"Content-Security-Policy": _SWAGGER_POLICY})
+    return _page(_SWAGGER_POLICY, "swagger-ui.css", "swagger-ui-bundle.js", "start-swagger.js")
 
 
 @router.get("/redoc")
 def redoc() -> HTMLResponse:
     """The API, to be read."""
-    page = _PAGE.format(
-        style="redoc.css",
-        script="redoc.standalone.js",
-        start="start-redoc.js",
-    )
-    return HTMLResponse(page, headers={"Content-Security-Policy": _REDOC_POLICY})
+    return _page(_REDOC_POLICY, "redoc.css", "redoc.standalone.js", "start-redoc.js")
 
 
 @router.get("/docs/assets/{name}")
@@ -80,6 +70,11 @@ def asset(name: str) -> Response:
         raise Problem(404, "not-found", f"there is no file {name!r:.80}")
     kind = "text/css" if name.endswith(".css") else "text/javascript"
     return Response(_content(name), media_type=kind, headers={"Cache-Control": "max-age=86400"})
+
+
+def _page(policy: str, style: str, script: str, start: str) -> HTMLResponse:
+    page = _PAGE.format(style=style, script=script, start=start)
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 
 @cache

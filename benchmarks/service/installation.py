@@ -3,10 +3,12 @@
 import io
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import insert
+from sqlalchemy.orm import Session
 
 from app import migrate
 from app.auth import KeyHasher, Scope, create_key
@@ -57,7 +59,7 @@ def install(
     settings = Settings(state_dir=folder, database_url=url)
     database = Database(settings.database)
     migrate.upgrade(database)
-    sha256, size = LocalStorage(settings.storage).put(io.BytesIO(_weights(weights_bytes)))
+    stored = LocalStorage(settings.storage).put(io.BytesIO(_weights(weights_bytes)))
     found: list[tuple[str, str]] = []
     with database.write() as session, session.begin():
         hasher = KeyHasher(settings.api_key_pepper)
@@ -83,34 +85,48 @@ def install(
                 description=_described().model_dump(mode="json"),
                 created_at=now,
             )
-            version = Version(
-                id=new_id("ver"),
-                tenant_id=DEFAULT_TENANT,
-                model_id=model.id,
-                number=1,
-                state=VersionState.VERIFIED,
-                weights_sha256=sha256,
-                weights_size=size,
-                training_seconds=10.0,
-                created_at=now,
-            )
-            version.root_id = version.id
-            session.add(model)
-            session.flush()
-            session.add(version)
-            session.flush()
-            session.add(
-                Alias(model_id=model.id, name="production", version_id=version.id, moved_at=now)
-            )
-            own = {"root_id": version.id, "tasks": list(TASKS)}
-            session.execute(
-                insert(Instance),
-                [{**own, "instance_id": f"i-{n}", "subject": f"s-{n}"} for n in range(instances)],
-            )
+            taught = [
+                {"instance_id": f"i-{n}", "subject": f"s-{n}", "tasks": list(TASKS)}
+                for n in range(instances)
+            ]
+            version = put_in_service(session, model, stored, taught)
             found.append((model.id, version.id))
     database.dispose()
     ids = tuple(zip(*found, strict=True))
     return Installation(settings, key, ids[0], ids[1], instances)
+
+
+def put_in_service(
+    session: Session,
+    model: Model,
+    stored: tuple[str, int],
+    taught: Sequence[Mapping[str, object]],
+) -> Version:
+    """A new model's first version, verified, in service, and with its manifest.
+
+    `stored` are the digest and the size of its weights, `taught` what each instance's row says.
+    """
+    sha256, size = stored
+    version = Version(
+        id=new_id("ver"),
+        tenant_id=model.tenant_id,
+        model_id=model.id,
+        number=1,
+        state=VersionState.VERIFIED,
+        weights_sha256=sha256,
+        weights_size=size,
+        training_seconds=10.0,
+        created_at=model.created_at,
+    )
+    version.root_id = version.id
+    session.add(model)
+    session.flush()
+    session.add(version)
+    session.flush()
+    moved = model.created_at
+    session.add(Alias(model_id=model.id, name="production", version_id=version.id, moved_at=moved))
+    session.execute(insert(Instance), [{**row, "root_id": version.id} for row in taught])
+    return version
 
 
 def _described() -> WorkloadDescription:

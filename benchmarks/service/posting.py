@@ -86,25 +86,23 @@ def _rows(
         note=f"{len(ours.latencies)} and {len(its.latencies)} requests;"
         f" {len(where.model_ids)} models",
     )
-    mine, reference = 1000 * ours.processor_time, 1000 * its.processor_time
-    yield Row(
-        name=f"POST processor time, {who}, {kind}",
-        ours=mine,
-        reference=reference,
-        ratio=mine / reference,
-        target=1 / SHARE,
-        unit="ms",
-        section="post",
-        note="of the server's process for one request; what else runs disturbs it least",
-    )
-    for told, share in (("p50", 0.5), ("p99", 0.99)):
-        mine, reference = 1000 * ours.quantile(share), 1000 * its.quantile(share)
+    times = [
+        (
+            "processor time",
+            (ours.processor_time, its.processor_time),
+            "of the server's process for one request; what else runs disturbs it least",
+        ),
+        ("p50", (ours.quantile(0.5), its.quantile(0.5)), ""),
+        ("p99", (ours.quantile(0.99), its.quantile(0.99)), ""),
+    ]
+    for told, (mine, reference), note in times:
         yield Row(
             name=f"POST {told}, {who}, {kind}",
-            ours=mine,
-            reference=reference,
+            ours=1000 * mine,
+            reference=1000 * reference,
             ratio=mine / reference,
             target=1 / SHARE,
             unit="ms",
             section="post",
+            note=note,
         )

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from app import migrate
 from app.db import Database, database_now
 from app.ids import new_id
 from app.schemas.deletion_requests import NewDeletionRequest
-from app.schemas.models import Policy
 from app.services import intake, planning
 from app.settings import Settings
-from app.states import FINISHED_REQUEST, VersionState
+from app.states import FINISHED_REQUEST
 from app.storage import LocalStorage
-from app.tables import DEFAULT_TENANT, Alias, DeletionRequest, Instance, Job, Model, Version
+from app.tables import DEFAULT_TENANT, DeletionRequest, Job, Model
 from benchmarks.service.databases import Databases
+from benchmarks.service.installation import ALL_AUTOMATIC, put_in_service
 from benchmarks.service.rows import Row
 from worker.presence import Presence
 from worker.run_job import Workshop, work_until_idle
@@ -110,47 +110,20 @@ def _worked(databases: Databases, folder: Path, trained: _Trained, requests: int
 
 def _register(shop: Workshop, trained: _Trained) -> None:
     """The model, whose description is a job of its own, and its version in service."""
-    sha256, size = LocalStorage(shop.settings.storage).put(trained.weights)
+    stored = LocalStorage(shop.settings.storage).put(trained.weights)
     with shop.database.write() as session, session.begin():
-        now = database_now(session)
         model = Model(
             id=new_id("mod"),
             tenant_id=DEFAULT_TENANT,
             name=_MODEL,
             workload="digits",
             workload_options=_NETWORK,
-            policy=Policy(max_automatic_share=1.0).model_dump(mode="json"),
-            created_at=now,
+            policy=ALL_AUTOMATIC.model_dump(mode="json"),
+            created_at=database_now(session),
         )
-        version = Version(
-            id=new_id("ver"),
-            tenant_id=DEFAULT_TENANT,
-            model_id=model.id,
-            number=1,
-            state=VersionState.VERIFIED,
-            weights_sha256=sha256,
-            weights_size=size,
-            training_seconds=10.0,
-            created_at=now,
-        )
-        version.root_id = version.id
-        session.add(model)
-        session.flush()
-        session.add(version)
-        session.flush()
-        session.add(
-            Alias(model_id=model.id, name="production", version_id=version.id, moved_at=now)
-        )
-        session.execute(
-            insert(Instance),
-            [
-                {
-                    "root_id": version.id,
-                    "instance_id": entry["id"],
-                    "subject": entry["subject"],
-                    "tasks": entry["tasks"],
-                }
-                for entry in trained.manifest
-            ],
-        )
+        taught = [
+            {"instance_id": entry["id"], "subject": entry["subject"], "tasks": entry["tasks"]}
+            for entry in trained.manifest
+        ]
+        put_in_service(session, model, stored, taught)
         planning.describe(session, model, "benchmark")

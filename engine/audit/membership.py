@@ -9,6 +9,7 @@ instances are conspicuously *bad*, which gives them away just as well.
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,6 +27,26 @@ def auc(forgotten: Tensor, reference: Tensor) -> float:
     return float(_placements(_array(forgotten), _array(reference)).mean())
 
 
+@dataclass(frozen=True)
+class AucEstimate:
+    """An AUC with what its intervals are made of."""
+
+    value: float
+    variance: float
+    freedom: float
+    """Degrees of; 0 where there are too few clusters to say anything."""
+
+    def interval(self, confidence: float) -> Interval:
+        """The AUC between the ends of its two-sided interval at `confidence`."""
+        if not self.freedom:
+            return Interval(low=0.0, value=self.value, high=1.0)
+        quantile = float(stdtrit(self.freedom, (1 + confidence) / 2)) if self.variance else 0.0
+        half = quantile * math.sqrt(self.variance)
+        return Interval(
+            low=max(0.0, self.value - half), value=self.value, high=min(1.0, self.value + half)
+        )
+
+
 def auc_interval(
     forgotten: Tensor,
     reference: Tensor,
@@ -33,7 +54,18 @@ def auc_interval(
     reference_clusters: Sequence[str],
     confidence: float,
 ) -> Interval:
-    """The AUC between the ends of its two-sided interval at `confidence`.
+    """The interval of `auc_estimate` at `confidence`."""
+    found = auc_estimate(forgotten, reference, forgotten_clusters, reference_clusters)
+    return found.interval(confidence)
+
+
+def auc_estimate(
+    forgotten: Tensor,
+    reference: Tensor,
+    forgotten_clusters: Sequence[str],
+    reference_clusters: Sequence[str],
+) -> AucEstimate:
+    """The AUC and its variance, from losses [n] and [m].
 
     The variance is DeLong's (Biometrics 44:837, 1988), summed over clusters as by Obuchowski
     (Biometrics 53:567, 1997): instances of one subject share their luck, so a subject counts once.
@@ -49,17 +81,16 @@ def auc_interval(
     k, s = _spread(of_forgotten - value, forgotten_clusters)
     m, r = _spread(of_reference - value, reference_clusters)
     if m < 2:
-        return Interval(low=0.0, value=value, high=1.0)
+        return AucEstimate(value, 0.0, 0.0)
     stranger = _stranger_spread(held, reference_clusters, len(lost) / k)
     forgotten_part = ((k - 1) * s + stranger) / k**2
     forgotten_freedom = k**2 / ((k - 1) + 1 / (m - 1))
     reference_part = r / m
     variance = forgotten_part + reference_part
     if variance == 0:
-        return Interval(low=value, value=value, high=value)
+        return AucEstimate(value, 0.0, math.inf)
     freedom = variance**2 / (forgotten_part**2 / forgotten_freedom + reference_part**2 / (m - 1))
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
-    return Interval(low=max(0.0, value - half), value=value, high=min(1.0, value + half))
+    return AucEstimate(value, variance, freedom)
 
 
 def tpr_at_fpr(forgotten: Tensor, reference: Tensor, fpr: float = 0.01) -> float:

@@ -1,7 +1,8 @@
 """Retained instances that are nearly a forgotten one: what they teach will not be forgotten."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,45 +32,51 @@ def near_duplicates(evidence: Evidence) -> list[list[int]]:
     digest, are left out. At most 4096 retained and 1024 forgotten instances a request are compared,
     chosen at random but always the same.
     """
-    known: dict[tuple[int, ...], _Neighbourhood] = {}
+    known: dict[tuple[int, ...], _Neighbourhood | None] = {}
     found = []
     for request in evidence.requests:
         targets = tuple(request.cells.any(0).nonzero().squeeze(1).tolist())
         if targets not in known:
-            known[targets] = _Neighbourhood(evidence, targets)
-        found.append(known[targets].of(request))
+            known[targets] = _neighbourhood(evidence, targets)
+        around = known[targets]
+        found.append([] if around is None else around.of(evidence.train, request))
     return found
 
 
+@dataclass(frozen=True)
 class _Neighbourhood:
     """What still teaches one of some tasks, and how far from each other that usually is."""
 
-    def __init__(self, evidence: Evidence, targets: Sequence[int]) -> None:
-        self._train = evidence.train
-        teaching = evidence.retain[:, list(targets)].any(1)
-        retained = _sample(teaching, _MOST_RETAINED)
-        self._too_few = len(retained) < _FEWEST
-        if self._too_few:
-            return
-        inputs = _inputs(evidence.train, retained)
-        deviation = inputs.std(0)
-        # A number that hardly varies would weigh as much as one that tells instances apart.
-        self._deviation = deviation.clamp(min=max(1e-3 * float(deviation.max()), 1e-12))
-        self._mean = inputs.mean(0)
-        self._retained = (inputs - self._mean) / self._deviation
-        self._usual = float(_nearest(self._retained, self._retained, itself=True).median())
-        digests = evidence.train.digests
-        self._digests = {digests[row] for row in teaching.nonzero().squeeze(1).tolist()}
+    inputs: Tensor
+    """[R, D], standardised by the next two."""
+    mean: Tensor
+    deviation: Tensor
+    usual: float
+    digests: Set[str]
+    """Of all of it."""
 
-    def of(self, request: ForgottenCells) -> list[int]:
+    def of(self, train: InstanceSet, request: ForgottenCells) -> list[int]:
         """The request's instances that are nearer to some of it than is usual."""
         forgotten = _sample(request.cells.any(1), _MOST_FORGOTTEN)
-        if self._too_few or not len(forgotten):
-            return []
-        ours = (_inputs(self._train, forgotten) - self._mean) / self._deviation
-        near = _nearest(ours, self._retained, itself=False) < NEAR * self._usual
-        digests = self._train.digests
-        return [row for row in forgotten[near].tolist() if digests[row] not in self._digests]
+        ours = (_inputs(train, forgotten) - self.mean) / self.deviation
+        near = _nearest(ours, self.inputs, itself=False) < NEAR * self.usual
+        return [row for row in forgotten[near].tolist() if train.digests[row] not in self.digests]
+
+
+def _neighbourhood(evidence: Evidence, targets: Sequence[int]) -> _Neighbourhood | None:
+    """None where too little teaches these tasks to say what is usual, or there are no tasks."""
+    train, teaching = evidence.train, evidence.retain[:, list(targets)].any(1)
+    retained = _sample(teaching, _MOST_RETAINED)
+    if len(retained) < _FEWEST:
+        return None
+    inputs = _inputs(train, retained)
+    mean, deviation = inputs.mean(0), inputs.std(0)
+    # A number that hardly varies would weigh as much as one that tells instances apart.
+    deviation = deviation.clamp(min=max(1e-3 * float(deviation.max()), 1e-12))
+    inputs = (inputs - mean) / deviation
+    usual = float(_nearest(inputs, inputs, itself=True).median())
+    digests = {train.digests[row] for row in teaching.nonzero().squeeze(1).tolist()}
+    return _Neighbourhood(inputs, mean, deviation, usual, digests)
 
 
 def _sample(chosen: Tensor, most: int) -> Tensor:

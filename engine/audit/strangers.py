@@ -7,7 +7,7 @@ from torch import Tensor
 
 from engine.audit.halves import cluster_of
 from engine.audit.measure import Evidence
-from engine.audit.membership import auc_interval, tpr_at_fpr
+from engine.audit.membership import auc_estimate, auc_interval, tpr_at_fpr
 from engine.audit.reference import Reference, choose, subject_effect_bound
 from engine.audit.verdict import Attack, Sample
 from engine.spec import Interval
@@ -43,10 +43,11 @@ class Sides:
         self, name: str, forgotten: Tensor, strangers: Tensor, confidence: float, one_sided: float
     ) -> Attack:
         """An attack by scores [n] and [m], lower for a member."""
+        found = auc_estimate(forgotten, strangers, self.own, self.others)
         return Attack(
             name,
-            self.interval(forgotten, strangers, confidence),
-            self.interval(forgotten, strangers, max(2 * one_sided - 1, 0.01)),
+            found.interval(confidence),
+            found.interval(max(2 * one_sided - 1, 0.01)),
             tpr_at_fpr(forgotten, strangers),
         )
 
