@@ -38,6 +38,8 @@ class Size:
     turns: int
     requests: int
     """That share a job."""
+    named: str = ""
+    """What the names of lists and claims that are measured hold."""
 
 
 FULL = Size(3.0, 4, growing.LARGE, 40, 1_000_000_000, 5, 100_000, 3, 1000)
@@ -50,7 +52,7 @@ _EACH: Mapping[str, Measure] = {
     ),
     "pieces": lambda databases, folder, _: pieces.measure(databases, folder),
     "rows": lambda databases, folder, size: growing.measure(
-        databases, folder, large=size.rows, repeats=size.repeats
+        databases, folder, large=size.rows, repeats=size.repeats, named=size.named
     ),
     "verify": lambda databases, folder, size: verifying.measure(
         databases, folder, events=size.events, turns=size.turns
@@ -93,7 +95,12 @@ def _measure(given: argparse.Namespace) -> None:
         if kind not in KINDS:
             raise ValueError(f"database {kind!r} is neither of {' and '.join(KINDS)}")
     size = QUICK if given.quick else FULL
-    size = replace(size, rows=given.rows or size.rows, events=given.events or size.events)
+    size = replace(
+        size,
+        rows=given.rows or size.rows,
+        events=given.events or size.events,
+        named=given.named,
+    )
     for section in sections:
         for kind in kinds if section in _EACH else kinds[:1]:
             print(f"{SECTIONS[section]}: {kind}", flush=True)
@@ -134,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--quick", action="store_true", help="small sizes, for a look; takes a few minutes")
     add("--rows", type=int, metavar="N", help="of a large database, in place of the usual number")
+    add(
+        "--named",
+        default="",
+        metavar="TEXT",
+        help="of lists and claims those with it in their name",
+    )
     add("--events", type=int, metavar="N", help="of a ledger, in place of the usual number")
     add(
         "--out",

@@ -64,11 +64,19 @@ _MEASURED_MODEL = f"{MODEL}-7"
 _ENDPOINT = "whk_benchmark"
 
 
-def measure(databases: Databases, folder: Path, *, large: int, repeats: int) -> Iterator[Row]:
-    """Each question asked of a small and a large database, in turns."""
+def measure(
+    databases: Databases, folder: Path, *, large: int, repeats: int, named: str = ""
+) -> Iterator[Row]:
+    """Each question asked of a small and a large database, in turns.
+
+    Only those whose name holds `named`; raises `ValueError` where there is none.
+    """
+    questions = {name: ask for name, ask in _QUESTIONS.items() if named in name}
+    if not questions:
+        raise ValueError(f"no list or claim has {named!r} in its name")
     small = _filled(databases, folder / "small", SMALL)
     big = _filled(databases, folder / "large", large)
-    for name, ask in _QUESTIONS.items():
+    for name, ask in questions.items():
         times: dict[Database, list[float]] = {small: [], big: []}
         prepare = _PREPARED.get(name)
         for turn in range(repeats + 2):

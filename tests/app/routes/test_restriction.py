@@ -3,9 +3,11 @@
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import select
 
 from app.auth import Scope
+from app.services import restriction
 from app.tables import Instance
 from carried_out import carry_out
 from running_service import Registered, Service
@@ -74,6 +76,25 @@ def test_pages_pass_over_what_the_instance_never_taught(
         found += [one["id"] for one in page["items"]]
         after = page["next"]
     assert (found, after) == (["i-0", "i-2"], None)
+
+
+def test_many_restrictions_are_walked_in_manifest_order(
+    service: Service, client: httpx.Client, registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restriction, "_FEW", 2)  # of what is gathered
+    post(client, registered, "i-0")
+    carry_out(service.parts)  # walked past: it restricts no more
+    post(client, registered, "i-3", "i-1", tasks=["digit"])
+    post(client, registered, "i-3", "i-2", tasks=["parity"])
+    assert restricted(client, registered) == {
+        "i-1": ["digit"],
+        "i-2": ["parity"],
+        "i-3": ["digit", "parity"],
+    }
+    url = f"/v1/models/{registered.name}/restrictions"
+    first = client.get(url, params={"limit": 2}).json()
+    rest = client.get(url, params={"limit": 2, "after": first["next"]}).json()
+    assert [one["id"] for one in first["items"] + rest["items"]] == ["i-1", "i-2", "i-3"]
 
 
 def test_reading_restrictions_needs_a_scope(service: Service, registered: Registered) -> None:
