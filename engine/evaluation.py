@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-import torchmetrics
 from torch import Tensor, nn
 
 from engine.contract import owners_code
@@ -142,7 +141,7 @@ class _Meter:
         with owners_code("a task's new_metric"):
             self._metrics = {name: task.new_metric() for name, task in workload.tasks.items()}
         for metric in self._metrics.values():
-            if isinstance(metric, torchmetrics.Metric):
+            if hasattr(metric, "distributed_available_fn"):  # an owner's from torchmetrics
                 # Each process of a job measures by itself; torchmetrics would wait for the others.
                 metric.distributed_available_fn = lambda: False
 

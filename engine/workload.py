@@ -18,7 +18,10 @@ Reporter = Callable[[int, int], None]
 
 
 class Metric(Protocol):
-    """The part of `torchmetrics.Metric` that the engine uses."""
+    """What the engine uses of a metric; one of torchmetrics is one too.
+
+    The engine itself does not import torchmetrics, whose import takes as long as torch's.
+    """
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch."""

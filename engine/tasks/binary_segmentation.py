@@ -6,31 +6,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import Metric
 
 from engine.tasks.masked import masked_mean
 
 _BINS = 100
 
 
-class ThresholdedF1(Metric):
+class ThresholdedF1:
     """F1 of all pixels of all batches, at .5 or at the best of the thresholds .01, .02 ... .99.
 
     2 TP / (2 TP + FP + FN), from two histograms of the predicted probability: one of the positive
     pixels, one of the negative. NaN where no pixel is positive.
     """
 
-    full_state_update = False
-    histograms: Tensor
-
     def __init__(self, best: bool, ignore_index: int | None) -> None:
         """Take the best threshold or .5; targets equal to `ignore_index` are left out."""
-        super().__init__()
         self.best = best
         self.ignore_index = ignore_index
-        self.add_state(
-            "histograms", default=torch.zeros(2, _BINS, dtype=torch.float64), dist_reduce_fx="sum"
-        )
+        self.histograms = torch.zeros(2, _BINS, dtype=torch.float64)
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in logits [B, H, W] and targets [B, H, W] of 0 and 1."""

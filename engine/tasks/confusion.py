@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 Score = Callable[[Tensor], Tensor]
 
@@ -31,23 +30,15 @@ def mean_iou(confusion: Tensor) -> Tensor:
     return (intersection / union)[confusion.sum(1) > 0].mean()
 
 
-class ConfusionMetric(Metric):
+class ConfusionMetric:
     """A score of the confusion matrix over all batches; NaN where nothing is labelled."""
-
-    full_state_update = False
-    confusion: Tensor
 
     def __init__(self, classes: int, score: Score, ignore_index: int | None) -> None:
         """Count `classes` classes; targets equal to `ignore_index` are left out."""
-        super().__init__()
         self.classes = classes
         self.score = score
         self.ignore_index = ignore_index
-        self.add_state(
-            "confusion",
-            default=torch.zeros(classes, classes, dtype=torch.float64),
-            dist_reduce_fx="sum",
-        )
+        self.confusion = torch.zeros(classes, classes, dtype=torch.float64)
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Count logits [B, C, ...] against labels [B, ...]."""

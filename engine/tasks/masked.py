@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -15,22 +14,16 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     return (values.flatten(1) * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-class MeanMetric(Metric):
+class MeanMetric:
     """A mean over all elements of all batches; NaN before the first valid one.
 
     A subclass says in `update` what is added to `total` and `count`.
     """
 
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
     def __init__(self) -> None:
         """Start from nothing."""
-        super().__init__()
-        zero = torch.zeros((), dtype=torch.float64)
-        self.add_state("total", default=zero, dist_reduce_fx="sum")
-        self.add_state("count", default=zero.clone(), dist_reduce_fx="sum")
+        self.total = torch.zeros((), dtype=torch.float64)
+        self.count = torch.zeros((), dtype=torch.float64)
 
     def add(self, values: Tensor, valid: Tensor) -> None:
         """Take in the valid ones of `values`; both of one shape."""

@@ -5,27 +5,20 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import Metric
 
 from engine.tasks.masked import masked_mean
 
 
-class MicroF1(Metric):
+class MicroF1:
     """F1 of all labels of all instances at the logit 0; NaN targets are left out.
 
     NaN where nothing is positive, neither predicted nor true.
     """
 
-    full_state_update = False
-    agreeing: Tensor
-    positive: Tensor
-
     def __init__(self) -> None:
         """Start from nothing."""
-        super().__init__()
-        zero = torch.zeros((), dtype=torch.float64)
-        self.add_state("agreeing", default=zero, dist_reduce_fx="sum")
-        self.add_state("positive", default=zero.clone(), dist_reduce_fx="sum")
+        self.agreeing = torch.zeros((), dtype=torch.float64)
+        self.positive = torch.zeros((), dtype=torch.float64)
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in logits [B, C] and targets [B, C] of 0, 1 and NaN."""

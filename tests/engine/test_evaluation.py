@@ -51,6 +51,30 @@ def test_metrics_of_several_sets_agree_with_each_set_alone(
     assert all(value is not None for value in both[0])
 
 
+def test_a_metric_of_torchmetrics_measures_the_same_and_waits_for_no_other_process(
+    workload: DigitsWorkload, model: nn.Module
+) -> None:
+    from torchmetrics.classification import (  # noqa: PLC0415 - takes seconds
+        MulticlassAccuracy,
+    )
+
+    given: list[MulticlassAccuracy] = []
+
+    class Counted(Classification):
+        def new_metric(self) -> MulticlassAccuracy:  # type: ignore[override]
+            given.append(MulticlassAccuracy(self.classes, average="micro"))
+            return given[-1]
+
+    counted = _With(Counted("digit", 10))
+    train = workload.instances("train")
+    (own,) = evaluation.metrics(workload, model, train, [train.supervision], CPU)
+    cells = train.supervision[:, :1]
+    (theirs,) = evaluation.metrics(counted, model, train, [cells], CPU)
+    assert theirs == [pytest.approx(own[0])]
+    (metric,) = given
+    assert not metric.distributed_available_fn()
+
+
 def test_the_larger_the_inputs_the_fewer_are_taken_at_a_time(
     workload: DigitsWorkload, model: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:

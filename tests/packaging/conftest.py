@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("app", "engine", "expunge", "migrations", "worker")
-WORKER_ONLY = ("torch", "torchmetrics", "safetensors", "sklearn", "scipy", "celery")
+WORKER_ONLY = ("torch", "safetensors", "sklearn", "scipy", "celery")
 
 
 @pytest.fixture(scope="module")
