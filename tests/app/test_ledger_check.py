@@ -54,22 +54,35 @@ def _tell(service: Service) -> None:
         client.post("/v1/legal-holds", json=hold).raise_for_status()
 
 
+class Tampered(sqlite3.Connection):
+    """A way to a database past the service, and the service's own."""
+
+    database: Database
+
+
+@pytest.fixture(scope="module")
+def _opened(told: Path) -> Iterator[Tampered]:
+    file = told.with_name("copy.db")
+    opened = sqlite3.connect(file, isolation_level=None, factory=Tampered)
+    with closing(opened):
+        opened.database = Database(f"sqlite:///{file}")
+        yield opened
+        opened.database.dispose()
+
+
 @pytest.fixture
-def copied(told: Path, tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A copy of that database, to be tampered with."""
-    file = shutil.copy(told, tmp_path / "expunge.db")
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        yield connection
+def copied(told: Path, _opened: Tampered) -> Tampered:
+    """A fresh copy of that database, to be tampered with."""
+    with closing(sqlite3.connect(told)) as original:
+        original.backup(_opened)
+    _opened.execute("PRAGMA synchronous = OFF")
+    return _opened
 
 
-def faults(connection: sqlite3.Connection) -> list[str]:
+def faults(connection: Tampered) -> list[str]:
     """What the check says of the database behind a connection."""
-    (file,) = connection.execute("SELECT file FROM pragma_database_list").fetchone()
-    database = Database(f"sqlite:///{file}")
-    with database.read() as session:
-        found = ledger_check.some_faults(session, DEFAULT_TENANT, 20)
-    database.dispose()
-    return found
+    with connection.database.read() as session:
+        return ledger_check.some_faults(session, DEFAULT_TENANT, 20)
 
 
 def _columns() -> Iterator[tuple[str, str]]:
@@ -89,13 +102,13 @@ def test_every_table_and_column_is_covered_or_left_out_with_a_reason() -> None:
         assert sealed == set(Base.metadata.tables[members.__tablename__].columns.keys())
 
 
-def test_what_nobody_touched_holds(copied: sqlite3.Connection) -> None:
+def test_what_nobody_touched_holds(copied: Tampered) -> None:
     assert faults(copied) == []
 
 
 @pytest.mark.parametrize(("table", "column"), list(_columns()))
 def test_one_value_changed_in_any_covered_row_is_named(
-    copied: sqlite3.Connection, table: str, column: str
+    copied: Tampered, table: str, column: str
 ) -> None:
     keys = [key.name for key in Base.metadata.tables[table].primary_key]
     for row_id, *key in copied.execute(f"SELECT rowid, {', '.join(keys)} FROM {table}").fetchall():
@@ -136,7 +149,7 @@ def _other(value: object) -> object:
 
 
 @pytest.mark.parametrize("table", [t.__tablename__ for t in (*coverage.ROWS, *coverage.SETS)])
-def test_a_row_dropped_or_added_is_named(copied: sqlite3.Connection, table: str) -> None:
+def test_a_row_dropped_or_added_is_named(copied: Tampered, table: str) -> None:
     columns = Base.metadata.tables[table].columns
     key = [column.name for column in columns if column.primary_key]
     rows = copied.execute(f"SELECT * FROM {table}").fetchall()
@@ -151,7 +164,7 @@ def test_a_row_dropped_or_added_is_named(copied: sqlite3.Connection, table: str)
     assert faults(copied) == []
 
 
-def test_a_copied_row_is_named(copied: sqlite3.Connection) -> None:
+def test_a_copied_row_is_named(copied: Tampered) -> None:
     columns = list(Base.metadata.tables["receipts"].columns.keys())
     others = ", ".join(name for name in columns if name != "id")
     copied.execute(
@@ -170,9 +183,7 @@ def test_a_copied_row_is_named(copied: sqlite3.Connection) -> None:
         ("forgotten_cells", "task"),
     ],
 )
-def test_one_value_changed_in_a_set_is_named(
-    copied: sqlite3.Connection, table: str, column: str
-) -> None:
+def test_one_value_changed_in_a_set_is_named(copied: Tampered, table: str, column: str) -> None:
     for (row_id,) in copied.execute(f"SELECT rowid FROM {table}").fetchall():
         where = f"WHERE rowid = {row_id}"
         (before,) = copied.execute(f"SELECT {column} FROM {table} {where}").fetchone()
@@ -186,7 +197,7 @@ def _events(connection: sqlite3.Connection) -> int:
 
 
 @pytest.mark.parametrize("column", ["kind", "entity_id", "body", "prev_hash", "hash"])
-def test_one_value_changed_in_any_event_is_named(copied: sqlite3.Connection, column: str) -> None:
+def test_one_value_changed_in_any_event_is_named(copied: Tampered, column: str) -> None:
     for seq in range(1, _events(copied) + 1):
         where = f"WHERE seq = {seq}"
         (before,) = copied.execute(f"SELECT {column} FROM ledger_events {where}").fetchone()
@@ -197,7 +208,7 @@ def test_one_value_changed_in_any_event_is_named(copied: sqlite3.Connection, col
     assert faults(copied) == []
 
 
-def test_an_event_dropped_is_named(copied: sqlite3.Connection) -> None:
+def test_an_event_dropped_is_named(copied: Tampered) -> None:
     last = _events(copied)
     for seq in range(1, last + 1):
         row = copied.execute(f"SELECT * FROM ledger_events WHERE seq = {seq}").fetchone()
@@ -209,7 +220,7 @@ def test_an_event_dropped_is_named(copied: sqlite3.Connection) -> None:
     assert faults(copied) == []
 
 
-def test_an_event_doubled_is_named(copied: sqlite3.Connection) -> None:
+def test_an_event_doubled_is_named(copied: Tampered) -> None:
     last = _events(copied)
     for seq in range(1, last + 1):
         copied.execute(
@@ -222,7 +233,7 @@ def test_an_event_doubled_is_named(copied: sqlite3.Connection) -> None:
         copied.execute(f"DELETE FROM ledger_events WHERE seq = {last + 1}")
 
 
-def test_two_events_that_changed_places_are_named(copied: sqlite3.Connection) -> None:
+def test_two_events_that_changed_places_are_named(copied: Tampered) -> None:
     swap = "UPDATE ledger_events SET seq = ? WHERE seq = ?"
     for seq in range(1, _events(copied)):
         order = [(-1, seq), (seq, seq + 1), (seq + 1, -1)]
@@ -259,9 +270,7 @@ def test_two_events_that_changed_places_are_named(copied: sqlite3.Connection) ->
         ("DELETE FROM subject_keys WHERE subject = 's-2'", "instances ver_"),
     ],
 )
-def test_what_the_check_rests_on_is_checked_too(
-    copied: sqlite3.Connection, change: str, named: str
-) -> None:
+def test_what_the_check_rests_on_is_checked_too(copied: Tampered, change: str, named: str) -> None:
     copied.execute(change)
     assert any(fault.startswith(named) for fault in faults(copied)), faults(copied)
 
@@ -276,7 +285,7 @@ def test_what_the_check_rests_on_is_checked_too(
     ],
 )
 def test_what_is_no_value_of_its_column_is_named_too(
-    copied: sqlite3.Connection, table: str, column: str, nonsense: str
+    copied: Tampered, table: str, column: str, nonsense: str
 ) -> None:
     copied.execute(
         f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT max(rowid) FROM {table})",
