@@ -20,6 +20,7 @@ from app.services.stored_weights import StoredWeights
 from app.settings import Settings
 from app.signing import Signer
 from app.storage import LocalStorage, Storage
+from app.together import Together
 
 if TYPE_CHECKING:  # what it needs takes a while to import, and most have no issuer
     from app.oidc.callers import OidcCallers
@@ -49,6 +50,7 @@ class Parts:
         self.oidc = _oidc_callers(self.database, settings) if settings.oidc_issuers else None
         self.signer = Signer.load_or_create(settings.signing_key)
         self.running = RunningKeys()
+        self.together = Together(self.database)
         self.limits = RateLimits(settings)
 
 
@@ -186,7 +188,8 @@ def operation_of(
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
     mark = fingerprint(request.method, request.url.path, content)
     caller = principal.tenant_id, principal.name
-    return Operation(parts.database, parts.running, *caller, key, mark, confirm=confirm)
+    shared = parts.database, parts.running, parts.together
+    return Operation(*shared, *caller, key, mark, confirm=confirm)
 
 
 async def get_operation(request: Request, parts: PartsDep, principal: AnyPrincipal) -> Operation:

@@ -23,6 +23,7 @@ from app.db import Database, database_now
 from app.prepared import Prepared
 from app.problems import Conflict, Invalid, Problem
 from app.tables import ApiKey, IdempotencyKey
+from app.together import Together
 
 LIFETIME = timedelta(hours=24)
 _KEPT_HEADERS = ("content-type", "location", "etag", "retry-after")
@@ -98,6 +99,7 @@ class Operation:
         self,
         database: Database,
         running: RunningKeys,
+        together: Together,
         tenant_id: str,
         caller: str,
         key: str | None,
@@ -108,6 +110,7 @@ class Operation:
         """With `confirm`, the caller's API key is looked at again before anything is done."""
         self._database = database
         self._running = running
+        self._together = together
         self._tenant_id = tenant_id
         self._caller = caller
         self._key = _checked(key) if key is not None else None
@@ -129,10 +132,17 @@ class Operation:
         """
         held = nullcontext() if self._held else self.hold()
         with held, self._database.write() as session, session.begin():
-            if self._key is None:
-                self.confirm(session)
-                return work(session)
-            return self._once(session, self._key, work, remembered)
+            return self._in(session, work, remembered)
+
+    async def run_together(self, work: Callable[[Session], Response]) -> Response:
+        """The same, in one transaction with the tenant's others that wait in this moment.
+
+        `work` may be done again, after a rollback.
+        """
+        with self.hold():
+            return await self._together.write(
+                self._tenant_id, lambda session: self._in(session, work, _as_is)
+            )
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -157,6 +167,17 @@ class Operation:
         """401 where the caller was not looked up, and their API key is no longer in force."""
         if self._confirm:
             self._check(session, _KEY.rows(session, {"caller": self._caller}))
+
+    def _in(
+        self,
+        session: Session,
+        work: Callable[[Session], Response],
+        remembered: Callable[[Response], Response],
+    ) -> Response:
+        if self._key is None:
+            self.confirm(session)
+            return work(session)
+        return self._once(session, self._key, work, remembered)
 
     def _kept(self, session: Session) -> _Kept | None:
         asked = {"caller": self._caller, "key": self._key}

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, event, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app import ledger_tree
@@ -45,11 +45,10 @@ _HEADS = Prepared(
     .where(LedgerHead.tenant_id == bindparam("of"))
     .values(seq=bindparam("to"), hash=bindparam("by"))
 )
-_LOCKED_HEAD = (
-    select(LedgerHead)
+_LOCKED_HEAD = Prepared(
+    select(LedgerHead.seq, LedgerHead.hash, LedgerHead.seal_key)
     .where(LedgerHead.tenant_id == bindparam("tenant_id"))
     .with_for_update()
-    .execution_options(populate_existing=True)
 )
 
 GENESIS = "0" * 64
@@ -109,9 +108,16 @@ def body_of(
 
 
 def _locked_head(session: Session, tenant_id: str) -> LedgerHead:
-    head = session.scalar(_LOCKED_HEAD, {"tenant_id": tenant_id})
-    if head is None:
+    found = _LOCKED_HEAD.rows(session, {"tenant_id": tenant_id})
+    if not found:
         raise LookupError(f"tenant {tenant_id} has no ledger head")
+    head = session.identity_map.get(session.identity_key(LedgerHead, tenant_id))
+    if head is None:
+        head = LedgerHead(tenant_id=tenant_id)
+        make_transient_to_detached(head)
+        session.add(head)
+    for name, value in zip(("seq", "hash", "seal_key"), found[0], strict=True):
+        set_committed_value(head, name, value)
     return head
 
 

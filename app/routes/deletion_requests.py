@@ -40,7 +40,7 @@ Writer = Annotated[Principal, Depends(requires(Scope.REQUESTS_WRITE))]
     response_model=DeletionRequestView,
     responses={200: {"model": DeletionRequestView | Preview}},
 )
-def create(body: NewDeletionRequest, sending: Sender, parts: PartsDep) -> Response:
+async def create(body: NewDeletionRequest, sending: Sender, parts: PartsDep) -> Response:
     """Ask that instances be forgotten.
 
     202 while there is work to do or somebody must approve it; 200 where all of it was forgotten
@@ -48,15 +48,13 @@ def create(body: NewDeletionRequest, sending: Sender, parts: PartsDep) -> Respon
     """
     caller = sending.caller
     if body.validate_only:
-        with parts.database.read() as session:
-            sending.operation.confirm(session)
-            return answer(intake.preview(session, caller.tenant_id, body))
+        return await run_in_threadpool(_preview, parts.database, sending, body)
 
     def work(session: Session) -> Response:
         received = intake.receive(session, caller.tenant_id, body, caller.name)
         return as_received(request_views.new_view(session, received), received.request)
 
-    return sending.operation.run(work)
+    return await sending.operation.run_together(work)
 
 
 @router.get("")
@@ -141,6 +139,12 @@ def as_received(view: DeletionRequestView, request: DeletionRequest) -> Response
         Location=f"/v1/deletion-requests/{request.id}",
         **headers,
     )
+
+
+def _preview(database: Database, sending: Sending, body: NewDeletionRequest) -> Response:
+    with database.read() as session:
+        sending.operation.confirm(session)
+        return answer(intake.preview(session, sending.caller.tenant_id, body))
 
 
 def _glance(database: Database, tenant_id: str, request_id: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ named it, and to go on teaching after one of some tasks.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -114,7 +115,10 @@ class _Gone:
         self._instances = max(1, manifest_size(session, version.root_id).instances)
         # A version without a parent has forgotten nothing.
         self._line = line_of(session, version.id) if version.parent_id else []
-        self._rows = (
+
+    @cached_property
+    def _rows(self) -> Select[int, str]:
+        return (
             select(ForgottenCell.instance_pk, DeletionRequest.scope)
             .join(DeletionRequest, DeletionRequest.id == ForgottenCell.request_id)
             .where(ForgottenCell.version_id.in_(self._line))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy.orm import Session
 
+from app.prepared import Prepared
 from app.services.cells import CHUNK
 from app.states import FINISHED_REQUEST, RequestState
 from app.tables import DeletionRequest, Instance, Model, RequestInstance, Version
@@ -18,6 +19,18 @@ RESTRICTING = frozenset(RequestState) - FINISHED_REQUEST | {RequestState.FAILED}
 """The states in which a request restricts what it names."""
 _FEW = 200
 """Named instances that are gathered for a page."""
+_ROOTS = Prepared(
+    select(Version.id).where(
+        Version.tenant_id == bindparam("tenant_id"),  # an index holds each tenant's roots
+        Version.model_id == bindparam("model_id"),
+        Version.parent_id.is_(None),
+    )
+)
+_FIRST = Prepared(
+    select(func.min(Instance.pk)).where(
+        Instance.root_id == bindparam("root_id"), Instance.pk > bindparam("after")
+    )
+)
 
 
 @dataclass
@@ -96,15 +109,8 @@ def _asked(
 
 def _next_instance(session: Session, model: Model, after_pk: int) -> int | None:
     """The model's next instance: those of other models that lie before it are not to be walked."""
-    roots = session.scalars(
-        select(Version.id).where(
-            Version.tenant_id == model.tenant_id,  # roots are found by an index of the tenant's
-            Version.model_id == model.id,
-            Version.parent_id.is_(None),
-        )
-    )
-    first = select(func.min(Instance.pk)).where(Instance.pk > after_pk)
-    found = [session.scalar(first.where(Instance.root_id == root)) for root in roots.all()]
+    roots = _ROOTS.rows(session, {"tenant_id": model.tenant_id, "model_id": model.id})
+    found = [_FIRST.rows(session, {"root_id": root, "after": after_pk})[0][0] for (root,) in roots]
     return min((pk for pk in found if pk is not None), default=None)
 
 

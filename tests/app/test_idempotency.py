@@ -14,6 +14,7 @@ from app.db import Database, database_now
 from app.idempotency import Operation, RunningKeys
 from app.problems import Conflict
 from app.tables import DEFAULT_TENANT, IdempotencyKey, Model
+from app.together import Together
 from running_service import Registered, Service
 
 needs_worker = pytest.mark.usefixtures("registered")
@@ -123,8 +124,9 @@ def test_another_process_still_working_on_the_key_is_told(postgres_database_url:
     On SQLite the second writer waits for its turn, and then gets the first one's answer.
     """
     database = Database(postgres_database_url)
-    mine = Operation(database, RunningKeys(), DEFAULT_TENANT, "key_1", "k", "f" * 64)
-    theirs = Operation(database, RunningKeys(), DEFAULT_TENANT, "key_1", "k", "f" * 64)
+    together = Together(database)
+    mine = Operation(database, RunningKeys(), together, DEFAULT_TENANT, "key_1", "k", "f" * 64)
+    theirs = Operation(database, RunningKeys(), together, DEFAULT_TENANT, "key_1", "k", "f" * 64)
 
     def work(session: Session) -> Response:
         with pytest.raises(Conflict, match="still running"):
