@@ -38,10 +38,10 @@ demo: $(VENV)/installed ## Train a small network, have it forget, and show what 
 	@exec $(BIN)/expunge demo $(if $(DATA),--data "$(DATA)") $(if $(WORKLOAD),--workload "$(WORKLOAD)") $(ARGS)
 
 test: $(VENV)/installed-dev ## Run every test, with real PostgreSQL, Redis, Celery and engine processes
-	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS) $(TESTS)
+	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
 coverage: $(VENV)/installed-dev ## Run the tests and show which lines and branches they miss
-	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered $(TESTS)
+	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(TESTS)
 
 contract: $(VENV)/installed-dev ## Try the HTTP API with over 20,000 cases on each database; takes hours
 	EXPUNGE_CONTRACT_EXAMPLES=500 $(BIN)/python -m pytest -n $(WORKERS) --dist load tests/app/test_contract.py
