@@ -17,7 +17,7 @@ from app.db import Database
 from app.schemas.models import Policy
 from app.services.ancestry import ancestor_of
 from app.services.attempts import IN_WORK, Claim
-from app.services.cells import instance_ids_of, manifest_lines
+from app.services.cells import instances_of_each, manifest_lines
 from app.services.stored_weights import DamagedWeights, Delta, Recipe, StoredWeights, recipe_of
 from app.settings import Settings
 from app.states import FINISHED_JOB
@@ -215,17 +215,18 @@ def _write_manifest(session: Session, parent: Version, path: Path) -> None:
 
 
 def _requests(session: Session, job: Job) -> tuple[RequestCells, ...]:
-    rows = session.execute(
-        select(DeletionRequest.id, DeletionRequest.tasks)
-        .join(JobRequest, JobRequest.request_id == DeletionRequest.id)
-        .where(JobRequest.job_id == job.id, DeletionRequest.state.in_(IN_WORK))
-        .order_by(DeletionRequest.id)
+    tasks = dict(
+        session.execute(
+            select(DeletionRequest.id, DeletionRequest.tasks)
+            .join(JobRequest, JobRequest.request_id == DeletionRequest.id)
+            .where(JobRequest.job_id == job.id, DeletionRequest.state.in_(IN_WORK))
+        ).all()
     )
     return tuple(
         RequestCells(
             request_id=request_id,
-            instances=tuple(instance_ids_of(session, request_id)),
-            tasks=tuple(tasks),
+            instances=tuple(one.instance_id for one in named),
+            tasks=tuple(tasks[request_id]),
         )
-        for request_id, tasks in rows
+        for request_id, named in instances_of_each(session, sorted(tasks))
     )

@@ -6,7 +6,8 @@ rollback to an ancestor, or a rejected version, changes no row.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from sqlalchemy import Select, bindparam, func, insert, select
@@ -26,6 +27,8 @@ from engine.spec import ManifestEntry
 
 CHUNK = 2000
 """Rows held in memory, and values in one IN list, at a time."""
+_TOGETHER = 500
+"""Requests whose cells one query looks up."""
 
 
 def promoted_version(session: Session, model: Model) -> Version | None:
@@ -155,6 +158,52 @@ def cells_of(session: Session, request: DeletionRequest) -> Iterator[tuple[Insta
                 yield instance, task
 
 
+class Named(NamedTuple):
+    """An instance that a request names."""
+
+    pk: int
+    instance_id: str
+    tasks: list[str]
+    """Those that it was to teach."""
+
+
+def instances_of_each(
+    session: Session, request_ids: Sequence[str]
+) -> Iterator[tuple[str, Iterator[Named]]]:
+    """What each of many requests names, in manifest order: the next one's once this one's is read.
+
+    Streamed, some hundred requests a query.
+    """
+    for start in range(0, len(request_ids), _TOGETHER):
+        some = request_ids[start : start + _TOGETHER]
+        rows = session.execute(
+            select(RequestInstance.request_id, Instance.pk, Instance.instance_id, Instance.tasks)
+            .join(Instance, Instance.pk == RequestInstance.instance_pk)
+            .where(RequestInstance.request_id.in_(some))
+            .order_by(RequestInstance.request_id, Instance.pk)
+            .execution_options(yield_per=CHUNK)
+        )
+        empty = set(some)
+        for request_id, theirs in groupby(rows, itemgetter(0)):
+            empty.discard(request_id)
+            yield request_id, (Named(*row[1:]) for row in theirs)
+        yield from ((request_id, iter(())) for request_id in sorted(empty))
+
+
+def cells_of_each(
+    session: Session, requests: Sequence[DeletionRequest]
+) -> Iterator[tuple[DeletionRequest, Iterator[tuple[Named, str]]]]:
+    """The same as (instance, task) that was taught and is asked for, as `cells_of` has them."""
+    by_id = {request.id: request for request in requests}
+    for request_id, named in instances_of_each(session, list(by_id)):
+        request = by_id[request_id]
+        wanted = set(request.tasks)
+        yield (
+            request,
+            ((one, task) for one in named for task in one.tasks if task in wanted),
+        )
+
+
 class CellCounts(NamedTuple):
     """How much a request names."""
 
@@ -202,20 +251,49 @@ def instance_ids_of(session: Session, request_id: str) -> list[str]:
     )
 
 
-def record_forgotten(session: Session, version: Version, request: DeletionRequest) -> int:
-    """Write that `version` forgot the request's cells; returns how many."""
-    count = 0
-    cells = cells_of(session, request)
-    while chunk := list(islice(cells, CHUNK)):
-        rows = [
-            {
-                "version_id": version.id,
-                "instance_pk": instance.pk,
-                "task": task,
-                "request_id": request.id,
-            }
-            for instance, task in chunk
-        ]
-        session.execute(insert(ForgottenCell), rows)
-        count += len(rows)
-    return count
+def with_cells_left(
+    session: Session, requests: Sequence[DeletionRequest], version: Version
+) -> set[str]:
+    """The ids of those requests that name a cell which the version still holds."""
+    left: set[str] = set()
+    for start in range(0, len(requests), _TOGETHER):
+        some = {request.id: set(request.tasks) for request in requests[start : start + _TOGETHER]}
+        cells = Counter[str]()
+        groups = session.execute(
+            select(RequestInstance.request_id, Instance.tasks, func.count())
+            .join(Instance, Instance.pk == RequestInstance.instance_pk)
+            .where(RequestInstance.request_id.in_(some))
+            .group_by(RequestInstance.request_id, Instance.tasks)
+        )
+        for request_id, teaches, count in groups:
+            cells[request_id] += count * len(some[request_id].intersection(teaches))
+        if version.parent_id is not None:  # a root has forgotten nothing
+            gone = forgotten_in(session, version.id).subquery()
+            forgotten = session.execute(
+                select(RequestInstance.request_id, gone.c.task, func.count())
+                .join(RequestInstance, RequestInstance.instance_pk == gone.c.instance_pk)
+                .where(RequestInstance.request_id.in_(some))
+                .group_by(RequestInstance.request_id, gone.c.task)
+            )
+            for request_id, task, count in forgotten:
+                cells[request_id] -= count * (task in some[request_id])
+        left.update(request_id for request_id, count in cells.items() if count)
+    return left
+
+
+def record_forgotten(
+    session: Session, version: Version, requests: Sequence[DeletionRequest]
+) -> None:
+    """Write that `version` forgot the requests' cells."""
+    rows = (
+        {
+            "version_id": version.id,
+            "instance_pk": instance.pk,
+            "task": task,
+            "request_id": request.id,
+        }
+        for request, cells in cells_of_each(session, requests)
+        for instance, task in cells
+    )
+    while chunk := list(islice(rows, CHUNK)):
+        session.execute(insert(ForgottenCell), chunk)

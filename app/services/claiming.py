@@ -11,7 +11,7 @@ from app.ids import new_id
 from app.schemas.models import Policy
 from app.services import attempts
 from app.services.attempts import Claim
-from app.services.cells import cell_counts, promoted_version
+from app.services.cells import promoted_version, with_cells_left
 from app.services.intake import left_open_before
 from app.services.planning import PRIORITY, RESERVE
 from app.services.transitions import move_job, move_request
@@ -116,6 +116,7 @@ def _begin_requests(
         attempts.finish_failed(session, job, actor=actor, reason=reason)
         return False
     job.parent_version_id = parent.id
+    cells_left = with_cells_left(session, requests, parent)
     left = False
     failed: str | None = None
     for request in requests:
@@ -129,7 +130,7 @@ def _begin_requests(
         move_request(
             session, request, RequestState.IN_PROGRESS, actor=actor, payload={"job": job.id}
         )
-        if _cells_left(session, request, parent):
+        if request.id in cells_left:
             left = True
         else:
             _complete_forgotten(session, request, parent, actor)
@@ -148,12 +149,6 @@ def _begin_requests(
             reason="the parent had forgotten every cell already",
         )
     return False
-
-
-def _cells_left(session: Session, request: DeletionRequest, parent: Version) -> bool:
-    """Whether the parent still holds a cell that the request names."""
-    counts = cell_counts(session, request.id, request.tasks, parent.id)
-    return sum(counts.taught.values()) > sum(counts.forgotten.values())
 
 
 def _complete_forgotten(

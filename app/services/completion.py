@@ -3,6 +3,8 @@
 All of it is one fenced transaction: either everything of a result is there, or nothing.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -12,7 +14,7 @@ from app.ids import new_id
 from app.services import attempts
 from app.services.attempts import IN_WORK, Claim
 from app.services.cells import record_forgotten
-from app.services.evidence import issue_receipt
+from app.services.evidence import cells_by_request, issue_receipts
 from app.services.fallback import try_fallback
 from app.services.promotion import promote
 from app.services.stored_weights import Delta
@@ -21,7 +23,7 @@ from app.signing import Signer
 from app.states import JobState, RequestState, VersionState
 from app.storage import Storage
 from app.tables import Audit, DeletionRequest, Job, JsonObject, Model, Version
-from engine.spec import JobResult, WorkloadDescription
+from engine.spec import CellAudit, JobResult, WorkloadDescription
 
 
 def succeed(
@@ -50,16 +52,16 @@ def succeed(
         if request.state == RequestState.IN_PROGRESS:
             move_request(session, request, RequestState.VERIFYING, actor=claim.actor)
     version = _add_version(session, job, claim, result, delta)
-    for request in requests:
-        record_forgotten(session, version, request)
+    record_forgotten(session, version, requests)
     _add_audit(session, version, job, result)
     model = session.get_one(Model, job.model_id)
     verdict = result.audit.verdict
     promoted = promote(session, version, verdict, model, claim.actor)
     if promoted or try_fallback(session, job, requests, version, verdict, claim.actor) is None:
+        audited = cells_by_request(result.audit)
         for request in requests:
-            _complete(session, request, version, result, promoted, claim)
-            issue_receipt(session, request, version, result, signer)
+            _complete(session, request, version, result, audited[request.id], promoted, claim)
+        issue_receipts(session, requests, version, result, signer)
     job.cost = result.model_dump(
         mode="json",
         include={
@@ -157,13 +159,14 @@ def _complete(
     request: DeletionRequest,
     version: Version,
     result: JobResult,
+    audited: Sequence[CellAudit],
     promoted: bool,
     claim: Claim,
 ) -> None:
     exceptions: list[JsonObject] = [
         {"task": cell.task, "verdict": cell.verdict, "reason": cell.reason}
-        for cell in result.audit.cells
-        if cell.request_id == request.id and cell.verdict != "pass"
+        for cell in audited
+        if cell.verdict != "pass"
     ]
     if not promoted and not exceptions:
         verdict = result.audit.verdict
