@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509.oid import NameOID
 
 from app.settings import Settings
 
@@ -51,6 +49,8 @@ class Processor:
         key = _key(file)
         if settings.dsr_certificate_file is None:
             return cls(domain, _self_signed(domain, key), key)
+        from cryptography import x509  # noqa: PLC0415 - takes a while, and most do without
+
         pem = _content(settings.dsr_certificate_file)
         try:
             certified = x509.load_pem_x509_certificate(pem).public_key()
@@ -82,7 +82,10 @@ class Processor:
 def fault_of(settings: Settings) -> str | None:
     """Why OpenDSR's answers could not be signed, as one sentence."""
     try:
-        Processor.load(settings)
+        if settings.dsr_certificate_file is None:  # then one is made when it is asked for
+            _key(settings.dsr_key_file or settings.signing_key)
+        else:
+            Processor.load(settings)
     except ProcessorFault as fault:
         return str(fault)
     return None
@@ -109,6 +112,9 @@ def _key(file: Path) -> Key:
 
 def _self_signed(domain: str, key: Key) -> bytes:
     """The same from every process: an Ed25519 signature is a function of what it signs."""
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain[:64])])
     certificate = (
         x509.CertificateBuilder()

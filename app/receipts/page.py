@@ -3,9 +3,8 @@
 import base64
 import hashlib
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from app.receipts.text import Told
+from app.templates import environment
 
 _STYLE = """
 body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1c1d1f; background: #fff;
@@ -30,13 +29,4 @@ CONTENT_SECURITY_POLICY = (
 
 def render(told: Told) -> str:
     """The page."""
-    return _templates.get_template("receipt.html").render(told=told, style=_STYLE)
-
-
-_templates = Environment(
-    loader=PackageLoader("app", "console/templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+    return environment().get_template("receipt.html").render(told=told, style=_STYLE)

@@ -2,13 +2,13 @@
 
 from dataclasses import astuple
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app import console, tenancy
 from app.auth import Principal, Scope, refused
@@ -25,6 +25,10 @@ from app.services.evidence import receipt_of
 from app.services.lookup import owned
 from app.states import FINISHED_REQUEST
 from app.tables import DeletionRequest
+from app.templates import environment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none';"
@@ -198,7 +202,7 @@ def _render(
 ) -> HTMLResponse:
     nonce = sessions.form_nonce(request)
     token = sessions.form_token(parts.hasher, nonce)
-    html = _templates.get_template(template).render(token=token, **values)
+    html = _templates().get_template(template).render(token=token, **values)
     response = HTMLResponse(html, status)
     sessions.keep_nonce(response, nonce, _is_https(request))
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -246,11 +250,13 @@ def _words(state: str) -> str:
     return state.replace("_", " ")
 
 
-_templates = Environment(
-    loader=PackageLoader("app", "console/templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters.update(moment=_moment, words=_words, cost=_cost, host=_host)
+@cache
+def _templates() -> "Environment":
+    found = environment().overlay()
+    found.filters = found.filters | {
+        "moment": _moment,
+        "words": _words,
+        "cost": _cost,
+        "host": _host,
+    }
+    return found
