@@ -75,16 +75,25 @@ def _app(settings: Settings) -> FastAPI:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which looks ten times more often whether it is to end."""
+    """Uvicorn, which ends as soon as it can: its own naps, as it goes, are a tenth of a second."""
 
     async def main_loop(self) -> None:
         ticks = 0
         while not await self.on_tick(ticks):
-            for _ in range(10):
-                await asyncio.sleep(0.01)
+            for _ in range(20):
+                await asyncio.sleep(0.005)
                 if self.should_exit:
                     break
             ticks += 1
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(0.005)
+        await self.lifespan.shutdown()
 
 
 def serve(settings: Settings) -> Iterator[Service]:
