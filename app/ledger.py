@@ -14,14 +14,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, event, insert, select, update
-from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app import ledger_tree
 from app.coverage import NAMES_SUBJECTS, SETS, key_of, tenant_of, tenant_of_owner
 from app.db import database_now
 from app.noting import Changed, Told, pending_of, taken
-from app.prepared import Prepared
+from app.prepared import Prepared, adopted, columns
 from app.pseudonyms import Pseudonyms
 from app.sealing import (
     Seal,
@@ -46,7 +46,7 @@ _HEADS = Prepared(
     .values(seq=bindparam("to"), hash=bindparam("by"))
 )
 _LOCKED_HEAD = Prepared(
-    select(LedgerHead.seq, LedgerHead.hash, LedgerHead.seal_key)
+    select(*columns(LedgerHead))
     .where(LedgerHead.tenant_id == bindparam("tenant_id"))
     .with_for_update()
 )
@@ -111,14 +111,7 @@ def _locked_head(session: Session, tenant_id: str) -> LedgerHead:
     found = _LOCKED_HEAD.rows(session, {"tenant_id": tenant_id})
     if not found:
         raise LookupError(f"tenant {tenant_id} has no ledger head")
-    head = session.identity_map.get(session.identity_key(LedgerHead, tenant_id))
-    if head is None:
-        head = LedgerHead(tenant_id=tenant_id)
-        make_transient_to_detached(head)
-        session.add(head)
-    for name, value in zip(("seq", "hash", "seal_key"), found[0], strict=True):
-        set_committed_value(head, name, value)
-    return head
+    return adopted(session, LedgerHead, found[0])
 
 
 @event.listens_for(Session, "before_commit")

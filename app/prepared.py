@@ -10,18 +10,27 @@ ends, which is when an error of it shows.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Executable, Select, event
+from sqlalchemy import Connection, Dialect, Executable, Float, Select, event
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Session,
+    SessionTransaction,
+    class_mapper,
+    make_transient_to_detached,
+)
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
+_FLOAT8 = 701
 _CURSOR = "prepared_cursor"
 _PIPELINE = "prepared_pipeline"
 _Process = Callable[[Any], Any] | None
+_Table = TypeVar("_Table", bound=DeclarativeBase)
 
 
 class Prepared:
@@ -64,6 +73,33 @@ class Prepared:
         return form
 
 
+def columns(table: type[DeclarativeBase]) -> list[Any]:
+    """All of a table's columns, for a SELECT whose rows are to be `adopted`."""
+    return [getattr(table, name) for name in _names(table)]
+
+
+def adopted(session: Session, table: type[_Table], values: Sequence[Any]) -> _Table:
+    """The session's object of a row that was read; one that it had already is brought up to date.
+
+    Changes that are not flushed are lost with that. The table's key is its first column.
+    """
+    found = dict(zip(_names(table), values, strict=True))
+    row = session.identity_map.get(session.identity_key(table, values[0]))
+    if row is None:
+        row = table(**found)
+        make_transient_to_detached(row)
+        session.add(row)
+    else:
+        for name, value in found.items():
+            set_committed_value(row, name, value)
+    assert isinstance(row, table)
+    return row
+
+
+def _names(table: type[DeclarativeBase]) -> list[str]:
+    return list(class_mapper(table, configure=False).columns.keys())
+
+
 class _Form:
     """The statement in one database's language."""
 
@@ -85,7 +121,7 @@ class _Form:
         self.out: Sequence[_Process] = []
         if isinstance(statement, Select):
             self.out = [
-                _of(column.type, dialect).result_processor(dialect, None)
+                _of(column.type, dialect).result_processor(dialect, _number_of(column.type))
                 for column in statement.selected_columns
             ]
         self._error = dialect.loaded_dbapi.Error
@@ -111,6 +147,11 @@ class _Form:
         for name, process in self._in:
             named[name] = process(named[name])
         return named if self._order is None else [named[name] for name in self._order]
+
+
+def _number_of(type_: TypeEngine[Any]) -> int | None:
+    """PostgreSQL's number of the type that the driver will give, where SQLAlchemy asks for it."""
+    return _FLOAT8 if isinstance(type_, Float) else None
 
 
 def _of(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:

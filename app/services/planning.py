@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app import ledger
 from app.db import database_now
 from app.ids import new_id
+from app.prepared import Prepared, adopted, columns
 from app.schemas.models import Policy
 from app.services.attempts import lock_ledger
 from app.services.cells import promoted_version
@@ -37,7 +38,9 @@ def lock_queue(session: Session, tenant_id: str, model_id: str, root_id: str) ->
     two; then locks the job, so that no worker claims it before the caller commits.
     """
     lock_ledger(session, tenant_id)
-    return session.scalar(_JOINABLE_LOCKED, {"model_id": model_id, "root_id": root_id})
+    session.flush()
+    found = _JOINABLE_LOCKED.rows(session, {"model_id": model_id, "root_id": root_id})
+    return adopted(session, Job, found[0]) if found else None
 
 
 def joinable_job(session: Session, model_id: str, root_id: str) -> Job | None:
@@ -45,11 +48,12 @@ def joinable_job(session: Session, model_id: str, root_id: str) -> Job | None:
 
     Not a fallback's: its method was chosen for the requests that it has.
     """
-    return session.scalar(_JOINABLE, {"model_id": model_id, "root_id": root_id})
+    rows = _JOINABLE.with_only_columns(Job)
+    return session.scalar(rows, {"model_id": model_id, "root_id": root_id})
 
 
 _JOINABLE = (
-    select(Job)
+    select(*columns(Job))
     .where(
         Job.model_id == bindparam("model_id"),
         Job.state == JobState.QUEUED,
@@ -65,7 +69,7 @@ _JOINABLE = (
     .order_by(Job.id)
     .limit(1)
 )
-_JOINABLE_LOCKED = _JOINABLE.with_for_update().execution_options(populate_existing=True)
+_JOINABLE_LOCKED = Prepared(_JOINABLE.with_for_update())
 
 
 def enqueue(session: Session, request: DeletionRequest, actor: str) -> Job:

@@ -12,7 +12,7 @@ from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.coverage import UNKNOWN_SUBJECT
-from app.prepared import Prepared
+from app.prepared import Prepared, adopted, columns
 from app.problems import Conflict, FieldError, Invalid, NotFound
 from app.schemas.deletion_requests import AskedOf, NewDeletionRequest, Scope
 from app.schemas.models import Policy
@@ -103,10 +103,13 @@ class Resolution:
 def target_of(session: Session, tenant_id: str, body: AskedOf) -> Target:
     """The version and tasks that are asked of; raises a Problem for what does not exist."""
     by = _BY_ID if body.model.startswith("mod_") else _BY_NAME
-    row = session.execute(by, {"tenant_id": tenant_id, "model": body.model}).one_or_none()
-    if row is None:
+    session.flush()
+    found = by.rows(session, {"tenant_id": tenant_id, "model": body.model})
+    if not found:
         raise NotFound("model", body.model)
-    model, version = row
+    of_model, of_version = found[0][: len(_MODEL)], found[0][len(_MODEL) :]
+    model = adopted(session, Model, of_model)
+    version = adopted(session, Version, of_version) if of_version[0] is not None else None
     if model.archived_at is not None:
         raise Conflict("model-archived", f"model {model.name!r} is archived")
     if version is None or model.description is None:
@@ -120,8 +123,9 @@ def target_of(session: Session, tenant_id: str, body: AskedOf) -> Target:
 
 
 # What every request asks is put together once.
+_MODEL, _VERSION = columns(Model), columns(Version)
 _IN_SERVICE = (
-    select(Model, Version)
+    select(*_MODEL, *_VERSION)
     .outerjoin(
         Alias,
         and_(
@@ -136,8 +140,10 @@ _IN_SERVICE = (
     .outerjoin(Version, Version.id == Alias.version_id)
     .where(Model.tenant_id == bindparam("tenant_id"))
 )
-_BY_ID = _IN_SERVICE.where(Model.id == bindparam("model"))
-_BY_NAME = _IN_SERVICE.where(Model.name == bindparam("model"), Model.archived_at.is_(None))
+_BY_ID = Prepared(_IN_SERVICE.where(Model.id == bindparam("model")))
+_BY_NAME = Prepared(
+    _IN_SERVICE.where(Model.name == bindparam("model"), Model.archived_at.is_(None))
+)
 
 
 def resolve(session: Session, tenant_id: str, body: NewDeletionRequest) -> Resolution:

@@ -28,14 +28,14 @@ and the Idempotency-Key, the model with its version in service, the instances, l
 queued job and earlier jobs to estimate from; writes the request, what it names, its place in the
 job and what the job now comes to; tells the tenant's ledger of two changes, chained, and seals
 every column that it wrote; and keeps the answer for a repetition. With its beginning and its end
-these are 18 statements on SQLite and 19 on PostgreSQL, against 3. All but three are compiled once
-and given to the driver as they are; PostgreSQL is not waited for while they write.
+these are 18 statements on SQLite and 19 on PostgreSQL, against 3. All are compiled once and given
+to the driver as they are; PostgreSQL is not waited for while they write. Requests of a tenant that
+wait at the same moment share the transaction, the look at the ledger's head and the seal.
 """,
     "pieces": """\
-By themselves: so many times each of them is what no other order of the same work can go below. The
-three statements of a POST that read objects (the model with its version, the job, the ledger's
-head) cost several prepared ones each, and a commit costs by the pages that it writes: those of
-eight tables and their indexes, against one table's.
+By themselves: so many times each of them is what no other order of the same work can go below. A
+commit costs by the pages that it writes: those of eight tables and their indexes, against one
+table's.
 """,
 }
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import Float, bindparam, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.prepared import Prepared
-from app.tables import DEFAULT_TENANT, IdempotencyKey
+from app.prepared import Prepared, adopted, columns
+from app.tables import DEFAULT_TENANT, IdempotencyKey, Tenant
 
 ADD = Prepared(insert(IdempotencyKey.__table__))  # type: ignore[arg-type]  # it is a Table
 FIND = Prepared(
@@ -58,6 +58,27 @@ def test_what_it_writes_is_what_the_session_reads(session: Session) -> None:
         ("a", {"location": "/v1/é"}, AT),
         ("b", {"location": "/v1/é"}, AT),
     ]
+
+
+def test_a_row_that_was_read_becomes_the_sessions_object(session: Session) -> None:
+    find = Prepared(select(*columns(Tenant)).where(Tenant.id == DEFAULT_TENANT))
+    (read,) = find.rows(session, {})
+    one = adopted(session, Tenant, read)
+    assert session.get(Tenant, DEFAULT_TENANT) is one
+    assert not session.dirty
+    session.connection().execute(update(Tenant).values(name="by another way"))
+    (read,) = find.rows(session, {})
+    assert adopted(session, Tenant, read) is one
+    assert one.name == "by another way"
+    one.name = "changed"
+    session.flush()
+    (read,) = find.rows(session, {})
+    assert "changed" in read
+
+
+def test_floats_are_read_as_they_are(session: Session) -> None:
+    half = Prepared(select(literal(0.5, Float())))
+    assert [list(found) for found in half.rows(session, {})] == [[0.5]]
 
 
 def test_it_belongs_to_the_sessions_transaction(session: Session) -> None:
