@@ -22,7 +22,7 @@ from sqlalchemy.orm import (
     class_mapper,
     make_transient_to_detached,
 )
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_dict, set_committed_value
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
@@ -86,7 +86,8 @@ def adopted(session: Session, table: type[_Table], values: Sequence[Any]) -> _Ta
     found = dict(zip(_names(table), values, strict=True))
     row = session.identity_map.get(session.identity_key(table, values[0]))
     if row is None:
-        row = table(**found)
+        row = table()
+        instance_dict(row).update(found)  # as loading does: nothing of it is a change
         make_transient_to_detached(row)
         session.add(row)
     else:
