@@ -1,3 +1,5 @@
+import fcntl
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +52,19 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The digits workload with the network that seed 0 trains."""
+    """The digits workload with the network that seed 0 trains, once for all test processes."""
     workload = DigitsWorkload()
-    folder = tmp_path_factory.mktemp("digits")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    train_from_scratch(workload, 0, folder, lambda *_: None)
-    torch.set_num_threads(threads)
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    folder = run / "digits"
+    with (run / "digits.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            unfinished = tmp_path_factory.mktemp("unfinished")
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            train_from_scratch(workload, 0, unfinished, lambda *_: None)
+            torch.set_num_threads(threads)
+            unfinished.rename(folder)
     return Trained(workload, folder)
