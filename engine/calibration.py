@@ -6,6 +6,8 @@ tell from the held-out ones; pushing towards it from both sides keeps anything f
 without bound.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,40 @@ def mid_ranks(losses: Tensor) -> Tensor:
 def targets(held_out: Tensor, places: Tensor) -> Tensor:
     """The loss to aim at, [n]: the quantiles of the held-out losses [M] at `places` [n] in 0..1."""
     return torch.quantile(held_out.double(), places.double()).to(held_out)
+
+
+def subject_targets(held_out: Sequence[Tensor], losses: Sequence[Tensor]) -> list[Tensor]:
+    """The losses to aim at for whole subjects, each of [n_i], from unseen subjects' [m_j].
+
+    The records of one subject share their luck, so a subject is one draw and not many: by the place
+    of its mean loss among the forgotten subjects' it gets the losses of the unseen subject at the
+    same place among its own kind (between two, a mixture), and within these its records get the
+    quantiles of their own ranks. A single subject gets those of the median one. Subjects of one
+    record each get what `targets` gives.
+    """
+    ordered = sorted(held_out, key=lambda subject: float(subject.mean()))
+    levels = mid_ranks(torch.stack([subject.mean() for subject in losses]))
+    found = []
+    for mine, level in zip(losses, levels.tolist(), strict=True):
+        position = level * (len(ordered) - 1)
+        below = int(position)
+        places = mid_ranks(mine)
+        low, high = (
+            targets(ordered[index], places) for index in (below, min(below + 1, len(ordered) - 1))
+        )
+        found.append(torch.lerp(low, high, position - below))
+    return found
+
+
+def no_higher(losses: Tensor, bound: Tensor) -> Tensor:
+    """The losses [M], none of their quantiles above the same one of `bound` [M].
+
+    NaN stands in both for an instance without a label, and stays.
+    """
+    order = losses.argsort()
+    result = torch.empty_like(losses)
+    result[order] = torch.minimum(losses[order], bound.sort().values)
+    return result
 
 
 def two_sided_weights(target: Tensor, loss: Tensor, scale: float) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine import calibration, evaluation
 from engine.errors import InvalidSpec
+from engine.methods.peers import Peers
 from engine.problem import Problem
 
 
@@ -27,6 +28,10 @@ class Constraints:
     """[N, T]: the parent's."""
     targets: Tensor
     """[N, T]."""
+    held_out: Tensor
+    """[M, T]: the calibrating half's losses under the parent; NaN for no label."""
+    peers: tuple[Peers, ...]
+    """Of each task."""
     scales: Tensor
     """[T]: each task's mean held-out loss."""
     multipliers: list[float] = field(default_factory=list)
@@ -55,6 +60,11 @@ class Constraints:
             kept,
             current,
             torch.zeros_like(current),
+            held_out,
+            tuple(
+                Peers.of(problem, column, ~held_out[:, column].isnan())
+                for column in range(held_out.shape[1])
+            ),
             torch.ones(current.shape[1]),
             [1.0] * current.shape[1],
         )
@@ -68,17 +78,36 @@ class Constraints:
         now, earlier requests' cells among themselves. Pairing sorted with sorted is the cheapest
         way from one distribution to the other (optimal transport in one dimension), and an instance
         that is hard by nature, once let go, takes a high place by itself.
+
+        Earlier requests' cells follow no further up than to the parent's held-out losses: many of
+        them, chasing held-out losses that their own weight raises, would wear a task out request by
+        request.
         """
-        for column in range(held_out.shape[1]):
-            strangers = held_out[~held_out[:, column].isnan(), column]
-            if not len(strangers):
+        for column, peers in enumerate(self.peers):
+            strangers = held_out[:, column]
+            if bool(strangers.isnan().all()):
                 continue
-            self.scales[column] = strangers.mean()
-            for cells in (self.asked, self.earlier):
-                rows = cells[:, column]
-                if bool(rows.any()):
-                    places = calibration.mid_ranks(losses[rows, column])
-                    self.targets[rows, column] = calibration.targets(strangers, places)
+            self.scales[column] = strangers.nanmean()
+            steady = calibration.no_higher(strangers, self.held_out[:, column])
+            for cells, reference in ((self.asked, strangers), (self.earlier, steady)):
+                self._aim(column, cells[:, column], peers, reference, losses[:, column])
+
+    def _aim(
+        self, column: int, cells: Tensor, peers: Peers, strangers: Tensor, losses: Tensor
+    ) -> None:
+        """Set the targets of some `cells` [N] of a task, from strangers' losses [M]."""
+        alone = cells.clone()
+        people = [mine for rows in peers.leaving if len(mine := rows[cells[rows]])]
+        if people:
+            unseen = [strangers[rows] for rows in peers.unseen]
+            reached = calibration.subject_targets(unseen, [losses[rows] for rows in people])
+            for rows, target in zip(people, reached, strict=True):
+                self.targets[rows, column] = target
+                alone[rows] = False
+        if bool(alone.any()):
+            places = calibration.mid_ranks(losses[alone])
+            known = strangers[~strangers.isnan()]
+            self.targets[alone, column] = calibration.targets(known, places)
 
     def forget_loss(self, indices: Tensor, losses: Tensor) -> Tensor:
         """What to *ascend*: `sum_t lambda_t mean_i w_it l_it` over the batch's forgotten cells.

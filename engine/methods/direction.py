@@ -12,6 +12,7 @@ from engine.gradient_rows import GradientRows
 from engine.gradients import flat_gradient, flatten, specific_weights, trainable
 from engine.methods.batches import Sampler
 from engine.methods.constraints import Constraints
+from engine.methods.repair import Repair
 from engine.methods.settings import Settings
 from engine.problem import Problem
 from engine.projection import complement_weights, cone_weights
@@ -50,8 +51,10 @@ class Direction:
         self._mask = self._specific(forgetting, retained)
         self._metric = self._of_retained_inputs(retained)
 
-    def __call__(self, repair: float) -> Tensor:
+    def __call__(self, repair: Repair) -> Tensor:
         """The next step's, [D], with so much weight on the retain gradient.
+
+        What the forgotten instances still teach is kept with a weight that grows as repair does.
 
         Raises `Diverged` where a loss is not finite.
         """
@@ -67,9 +70,9 @@ class Direction:
         partial = bool(self.constraints.kept.any())
         towards = self._gradient(forget, keep=partial)
         # In place from here on: each of these vectors is as large as the network.
-        mend = self._retain_gradient().mul_(repair)
+        mend = self._retain_gradient().mul_(repair.now)
         if partial:
-            mend.add_(self._gradient(kept), alpha=self.settings.self_retain)
+            mend.add_(self._gradient(kept), alpha=self.settings.self_retain * repair.growth)
         move = self._projected(towards).sub_(mend)
         del towards, mend
         if self._metric is not None:

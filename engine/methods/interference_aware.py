@@ -143,7 +143,7 @@ class _Run:
         """Take one step; False where a loss is not finite."""
         decay = 0.525 + 0.475 * math.cos(math.pi * self.step / self.steps)  # from 1 to a twentieth
         try:
-            self.optimizer.step(self.direction(self.repair.now).neg_(), self.rate * decay)
+            self.optimizer.step(self.direction(self.repair).neg_(), self.rate * decay)
         except Diverged:
             return False
         return True

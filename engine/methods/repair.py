@@ -31,6 +31,11 @@ class Repair:
         """The next step's."""
         return self.weight * self.fade
 
+    @property
+    def growth(self) -> float:
+        """How many times its least it weighs, before it fades."""
+        return self.weight / self.least if self.least else 1.0
+
     def adapt(self, kept: float, losses: Tensor, parent: Tensor) -> bool:
         """Follow a look: the probe's share of quality `kept`, its losses [T] and the parent's.
 

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from engine import evaluation
 from engine.audit.damage import kept_share
+from engine.audit.halves import cluster_of
 from engine.audit.membership import auc
 from engine.audit.uis import TaskScores, uis
 from engine.problem import Problem
+from engine.workload import InstanceSet
 
 _PROBE = 256
 """Retain instances on which damage is watched."""
@@ -22,7 +24,7 @@ _HELD_OUT_KEPT = 0.97
 _LEAST_KEPT = 0.97
 """Of its quality the retain probe must have so much for a candidate to be harmless: an audit allows
 a little less, of all retain data."""
-_INTACT = 0.85
+_INTACT = 0.95
 """Below this share of the retain probe's quality a step was too long."""
 
 
@@ -80,6 +82,10 @@ class Selector:
         probe[rows[order]] = problem.retain[rows[order]]
         self._cells = [problem.forget, problem.retain & problem.forget.any(1, keepdim=True), probe]
         self._forgotten = problem.forget | problem.earlier
+        self._people = [
+            (cells, _people(problem.train, cells)) for cells in (problem.forget, problem.earlier)
+        ]
+        self._strangers = _people(problem.calibration, problem.calibration.supervision)
         self.held_out_losses, _, self.probe_losses, self._parent = self._measure()
 
     def look(self) -> Look:
@@ -101,10 +107,12 @@ class Selector:
             if p_0 is not None and p is not None:
                 unit = v_0 if v_0 is not None else p_0
                 worst_probe = min(worst_probe, kept_share(p_0, p, task.higher_is_better, unit))
-            for cells in (problem.forget, problem.earlier):
-                excess = max(
-                    excess, _auc_excess(losses[:, column], held_out[:, column], cells, column)
-                )
+            for cells, people in self._people:
+                if people[column] and self._strangers[column]:
+                    forgotten, strangers = losses[cells[:, column], column], held_out[:, column]
+                    found = auc(forgotten, strangers[~strangers.isnan()])
+                    error = _error(people[column], self._strangers[column])
+                    excess = max(excess, abs(found - 0.5) - max(_AUC_BAND, error))
         missed = max(0.0, 1 - _LOSS_ALLOWED - worst_probe) + max(0.0, _HELD_OUT_KEPT - worst)
         score = uis(scores) + 100 * (excess + missed)
         return Look(
@@ -134,12 +142,19 @@ class Selector:
         return held_out, forgotten, probe_losses, [*on_train, *on_held_out]
 
 
-def _auc_excess(losses: Tensor, held_out: Tensor, cells: Tensor, column: int) -> float:
-    """What |AUC - .5| exceeds max(.04, its standard error) by; 0 without cells or reference."""
-    forgotten = losses[cells[:, column]]
-    strangers = held_out[~held_out.isnan()]
-    n, m = len(forgotten), len(strangers)
-    if not n or not m:
-        return 0.0
-    error = math.sqrt((1 / n + 1 / m) / 12)  # of the AUC of two samples of one distribution
-    return max(0.0, abs(auc(forgotten, strangers) - 0.5) - max(_AUC_BAND, error))
+def _people(instances: InstanceSet, cells: Tensor) -> list[int]:
+    """How many subjects each task's cells belong to, an instance without one being its own."""
+    ids, subjects = instances.ids, instances.subjects
+    return [
+        len({cluster_of(ids[row], subjects[row]) for row in rows.nonzero().squeeze(1).tolist()})
+        for rows in cells.unbind(1)
+    ]
+
+
+def _error(n: int, m: int) -> float:
+    """The standard error of the AUC of two samples of one distribution.
+
+    A subject's instances share their luck, so subjects are counted: one of them, however many
+    records it has, says little.
+    """
+    return math.sqrt((1 / n + 1 / m) / 12)

@@ -54,3 +54,40 @@ def test_a_multiplier_follows_the_shortfall_and_stays_in_range(
 def test_targets_of_a_task_without_any_loss_to_speak_of_divide_by_nothing() -> None:
     weights = calibration.two_sided_weights(torch.zeros(2), torch.tensor([0.0, 1.0]), scale=0.0)
     assert weights.tolist() == [0, -1]
+
+
+def test_a_single_subject_gets_the_losses_of_the_median_unseen_one() -> None:
+    unseen = [torch.tensor([90.0, 70.0]), torch.tensor([1.0, 3.0, 2.0]), torch.tensor([0.0, 0.2])]
+    (found,) = calibration.subject_targets(unseen, [torch.tensor([0.3, 0.1, 0.2])])
+    places = calibration.mid_ranks(torch.tensor([0.3, 0.1, 0.2]))
+    assert found.tolist() == calibration.targets(unseen[1], places).tolist()
+
+
+def test_two_subjects_keep_their_order_and_lie_between_their_neighbours() -> None:
+    unseen = [torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([5.0])]
+    found = calibration.subject_targets(unseen, [torch.tensor([0.9]), torch.tensor([0.1, 0.1])])
+    assert [losses.tolist() for losses in found] == [
+        [pytest.approx(4.0)],
+        [pytest.approx(2.0)] * 2,
+    ]
+
+
+@settings(deadline=None)
+@given(LOSSES, LOSSES)
+def test_subjects_of_one_record_each_are_instances(
+    held_out: list[float], losses: list[float]
+) -> None:
+    one_each = [torch.tensor([loss]) for loss in held_out]
+    found = calibration.subject_targets(one_each, [torch.tensor([loss]) for loss in losses])
+    forget = torch.tensor(losses)
+    wanted = calibration.targets(torch.tensor(held_out), calibration.mid_ranks(forget))
+    assert torch.cat(found).tolist() == pytest.approx(wanted.tolist(), abs=1e-4)
+
+
+def test_no_quantile_ends_above_the_bounds_and_no_label_stays_none() -> None:
+    nan = float("nan")
+    found = calibration.no_higher(
+        torch.tensor([5.0, nan, 1.0, 9.0]), torch.tensor([2.0, nan, 6.0, 3.0])
+    )
+    assert found[[0, 2, 3]].tolist() == [3.0, 1.0, 6.0]
+    assert found.isnan().tolist() == [False, True, False, False]

@@ -10,6 +10,7 @@ def test_repair_grows_while_retain_data_are_harmed_and_falls_back_after() -> Non
     repair = Repair(2.0, 2.0)
     repair.adapt(0.9, 3 * PARENT, PARENT)
     assert repair.now == pytest.approx(2.6)
+    assert repair.growth == pytest.approx(1.3)
     repair.adapt(0.985, PARENT, PARENT)
     assert repair.now == pytest.approx(2.0)
 
@@ -49,3 +50,4 @@ def test_no_repair_at_all_stays_none_and_asks_nothing_of_forgetting() -> None:
     assert not repair.adapt(0.5, PARENT, PARENT)
     repair.redouble()
     assert repair.now == 0
+    assert repair.growth == 1

@@ -1,8 +1,12 @@
 import math
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from engine.methods.selection import Candidate
+from engine.audit.halves import halves
+from engine.methods.selection import Candidate, Look, Selector
+from engine.problem import Problem
 
 WEIGHTS = torch.zeros(2)
 
@@ -20,3 +24,32 @@ def test_weights_that_harm_the_retain_data_are_kept_only_where_all_do() -> None:
     assert candidate(9.0).beats(candidate(1.0, harmless=False))
     assert not candidate(1.0, harmless=False).beats(candidate(9.0))
     assert candidate(1.0, harmless=False).beats(candidate(math.inf, harmless=False))
+
+
+def test_a_subject_counts_once_however_many_records_it_has(digits: Any) -> None:
+    train, held_out = digits.workload.instances("train"), digits.workload.instances("val")
+    forget = torch.zeros_like(train.supervision)
+    forget[:40] = True
+
+    def look(subjects: list[str | None], held_out_subjects: list[str | None]) -> Look:
+        given = Problem(
+            workload=digits.workload,
+            model=digits.model(),
+            train=replace(train, subjects=subjects),
+            retain=train.supervision & ~forget,
+            forget=forget,
+            earlier=torch.zeros_like(forget),
+            calibration=halves(replace(held_out, subjects=held_out_subjects))[0],
+            settings={},
+            generator=torch.Generator().manual_seed(0),
+            seed=0,
+            device=torch.device("cpu"),
+            progress=lambda *_: None,
+        )
+        return Selector(given).look()
+
+    everyone = [f"person {row % 8}" for row in range(len(held_out))]
+    of_themselves = look([None] * len(train), everyone)
+    of_one = look(["ann"] * len(train), everyone)
+    assert not of_themselves.met
+    assert of_one.score < of_themselves.score - 5
