@@ -29,6 +29,9 @@ from engine.problem import Outcome, Problem
 from engine.saved_state import Snapshot
 
 _MAX_ROLLBACKS = 6
+_UNHARMED = 0.99
+"""Share of its quality with which the retain probe allows longer steps again."""
+_RECOVERY = 1.3
 _CEILING_RATE = 1.3
 """By which the weight of forgetting gives way at a look where repair at its most is not enough."""
 
@@ -78,7 +81,7 @@ class _Run:
         self.optimizer = RelativeMomentum(self.weights)
         self.parent = self.safe = flatten(self.weights)
         """[D] each: where the job began, and the last weights that a look found sound."""
-        self.best = Candidate(math.inf, met=False, harmless=False, weights=self.safe)
+        self.best = Candidate(math.inf, met=False, harmless=False, intact=False, weights=self.safe)
         """Of the rounds before; at first the parent, which is never good enough: it was asked to
         forget, however much its forgotten cells look like strangers already."""
         self.chosen: Candidate | None = None
@@ -127,6 +130,8 @@ class _Run:
             if sound and self.step % self.settings.check_every and self.step < self.steps:
                 continue
             look = group.agreed(self._look) if sound else None
+            if look is not None:
+                self._consider(look)
             if look is not None and look.intact:
                 self._accept(look)
             else:
@@ -155,15 +160,20 @@ class _Run:
             return None
 
     def _accept(self, look: Look) -> None:
-        """Go on from these weights; they are a candidate in the second half of a round."""
+        """Go on from these weights."""
         self.safe = flatten(self.weights)
         spent = self.repair.adapt(look.probe_kept, look.probe_losses, self.selector.probe_losses)
         # To do no harm comes before to forget.
         self.constraints.limit(1 / _CEILING_RATE if spent else _CEILING_RATE)
         self.constraints.aim(look.held_out_losses, look.forgotten_losses)
+        if look.probe_kept >= _UNHARMED:
+            self.rate = min(_RECOVERY * self.rate, self.settings.learning_rate)
+
+    def _consider(self, look: Look) -> None:
+        """Weights are a candidate in the second half of a round, and the last resort if harmful."""
+        candidate = Candidate.seen(look, flatten(self.weights))
         late = 2 * self.step >= self.steps
-        candidate = Candidate.seen(look, self.safe)
-        if late and (self.chosen is None or candidate.beats(self.chosen)):
+        if (late or not look.intact) and (self.chosen is None or candidate.beats(self.chosen)):
             self.chosen = candidate
 
     def _roll_back(self, *, finite: bool) -> None:
@@ -206,7 +216,9 @@ class _Run:
                 "optimizer_steps": self.optimizer.steps,
                 "evaluations": self.direction.evaluations,
                 "next_row": self.direction.next_row,
-                "candidates": {name: [c.score, c.met, c.harmless] for name, c in known.items()},
+                "candidates": {
+                    name: [c.score, c.met, c.harmless, c.intact] for name, c in known.items()
+                },
             },
         )
 
@@ -221,8 +233,8 @@ class _Run:
         assign(self.weights, tensors["weights"])
         self.safe = tensors["safe"]
         found = {
-            name: Candidate(score, met, harmless, tensors[name])
-            for name, (score, met, harmless) in values["candidates"].items()
+            name: Candidate(score, met, harmless, intact, tensors[name])
+            for name, (score, met, harmless, intact) in values["candidates"].items()
         }
         self.best, self.chosen = found["best"], found.get("chosen")
         self.round, self.step, self.rate = values["round"], values["step"], values["rate"]

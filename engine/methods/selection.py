@@ -24,7 +24,7 @@ _HELD_OUT_KEPT = 0.97
 _LEAST_KEPT = 0.97
 """Of its quality the retain probe must have so much for a candidate to be harmless: an audit allows
 a little less, of all retain data."""
-_INTACT = 0.95
+_INTACT = 0.93
 """Below this share of the retain probe's quality a step was too long."""
 
 
@@ -57,17 +57,23 @@ class Candidate:
     met: bool
     harmless: bool
     """Whether the retain probe kept so much that an audit would not fail them for the damage."""
+    intact: bool
+    """Whether it kept enough to go on from there."""
     weights: Tensor
     """[D]."""
 
     @classmethod
     def seen(cls, look: Look, weights: Tensor) -> "Candidate":
         """The weights [D] at which the look was taken."""
-        return cls(look.score, look.met, look.probe_kept >= _LEAST_KEPT, weights)
+        return cls(look.score, look.met, look.probe_kept >= _LEAST_KEPT, look.intact, weights)
 
     def beats(self, other: "Candidate") -> bool:
-        """Whether it is to be kept instead: harmless before harmful, then the lower score."""
-        return (not self.harmless, self.score) < (not other.harmless, other.score)
+        """Whether it is to be kept instead: what harms least first, then the lower score."""
+        mine, others = (
+            (not candidate.harmless, not candidate.intact, candidate.score)
+            for candidate in (self, other)
+        )
+        return mine < others
 
 
 class Selector:

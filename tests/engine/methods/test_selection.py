@@ -11,8 +11,8 @@ from engine.problem import Problem
 WEIGHTS = torch.zeros(2)
 
 
-def candidate(score: float, *, harmless: bool = True) -> Candidate:
-    return Candidate(score, met=False, harmless=harmless, weights=WEIGHTS)
+def candidate(score: float, *, harmless: bool = True, intact: bool = True) -> Candidate:
+    return Candidate(score, met=False, harmless=harmless, intact=intact, weights=WEIGHTS)
 
 
 def test_the_lower_score_is_kept_among_the_harmless() -> None:
@@ -24,6 +24,12 @@ def test_weights_that_harm_the_retain_data_are_kept_only_where_all_do() -> None:
     assert candidate(9.0).beats(candidate(1.0, harmless=False))
     assert not candidate(1.0, harmless=False).beats(candidate(9.0))
     assert candidate(1.0, harmless=False).beats(candidate(math.inf, harmless=False))
+
+
+def test_weights_that_were_taken_back_are_the_last_resort() -> None:
+    taken_back = candidate(1.0, harmless=False, intact=False)
+    assert candidate(9.0, harmless=False).beats(taken_back)
+    assert taken_back.beats(candidate(math.inf, harmless=False, intact=False))
 
 
 def test_a_subject_counts_once_however_many_records_it_has(digits: Any) -> None:
