@@ -11,6 +11,9 @@ from engine.errors import InvalidSpec
 from engine.methods.peers import Peers
 from engine.problem import Problem
 
+_MOST_RISE = 1.25
+"""Times the parent's held-out losses, up to which targets follow these."""
+
 
 @dataclass
 class Constraints:
@@ -79,17 +82,17 @@ class Constraints:
         way from one distribution to the other (optimal transport in one dimension), and an instance
         that is hard by nature, once let go, takes a high place by itself.
 
-        Earlier requests' cells follow no further up than to the parent's held-out losses: many of
-        them, chasing held-out losses that their own weight raises, would wear a task out request by
-        request.
+        Cells follow no further up than to a quarter above the parent's held-out losses, those of
+        earlier requests only to these: many of them, chasing held-out losses that their own weight
+        raises, would wear a task out.
         """
         for column, peers in enumerate(self.peers):
             strangers = held_out[:, column]
             if bool(strangers.isnan().all()):
                 continue
             self.scales[column] = strangers.nanmean()
-            steady = calibration.no_higher(strangers, self.held_out[:, column])
-            for cells, reference in ((self.asked, strangers), (self.earlier, steady)):
+            for cells, most in ((self.asked, _MOST_RISE), (self.earlier, 1.0)):
+                reference = calibration.no_higher(strangers, most * self.held_out[:, column])
                 self._aim(column, cells[:, column], peers, reference, losses[:, column])
 
     def _aim(

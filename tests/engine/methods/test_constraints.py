@@ -43,14 +43,14 @@ def test_the_ceiling_stays_within_the_bounds_of_any_multiplier() -> None:
     assert found.ceiling == pytest.approx(4.0)
 
 
-def test_targets_follow_the_held_out_losses_but_earlier_requests_no_further_than_the_parents() -> (
-    None
-):
+def test_targets_follow_the_held_out_losses_but_not_far_beyond_the_parents() -> None:
     now = torch.zeros(2, 1)
     found = constraints()
+    found.aim(1.2 * HELD_OUT, now)
+    assert found.targets.flatten().tolist() == pytest.approx([1.8, 3.0])
+    assert found.scales.item() == pytest.approx(2.4)
     found.aim(10 * HELD_OUT, now)
-    assert found.targets.flatten().tolist() == pytest.approx([15, 25])
-    assert found.scales.item() == pytest.approx(20)
+    assert found.targets.flatten().tolist() == pytest.approx([1.875, 3.125])
 
     found.asked, found.earlier = found.earlier, found.asked
     found.aim(10 * HELD_OUT, now)
