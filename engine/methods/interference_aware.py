@@ -171,10 +171,11 @@ class _Run:
 
     def _consider(self, look: Look) -> None:
         """Weights are a candidate in the second half of a round, and the last resort if harmful."""
-        candidate = Candidate.seen(look, flatten(self.weights))
         late = 2 * self.step >= self.steps
-        if (late or not look.intact) and (self.chosen is None or candidate.beats(self.chosen)):
-            self.chosen = candidate
+        if late or not look.intact:
+            candidate = Candidate.seen(look, flatten(self.weights))
+            if self.chosen is None or candidate.beats(self.chosen):
+                self.chosen = candidate
 
     def _roll_back(self, *, finite: bool) -> None:
         """Back to the last sound weights, with half the step and twice the repair from here on."""
