@@ -9,7 +9,7 @@ from torch import Tensor
 from engine import evaluation
 from engine.audit.damage import kept_share
 from engine.audit.halves import cluster_of
-from engine.audit.membership import auc
+from engine.audit.membership import AucEstimate, auc_estimate
 from engine.audit.uis import TaskScores, uis
 from engine.problem import Problem
 from engine.workload import InstanceSet
@@ -113,12 +113,16 @@ class Selector:
             if p_0 is not None and p is not None:
                 unit = v_0 if v_0 is not None else p_0
                 worst_probe = min(worst_probe, kept_share(p_0, p, task.higher_is_better, unit))
+            known = problem.calibration.supervision[:, column]
             for cells, people in self._people:
                 if people[column] and self._strangers[column]:
-                    forgotten, strangers = losses[cells[:, column], column], held_out[:, column]
-                    found = auc(forgotten, strangers[~strangers.isnan()])
-                    error = _error(people[column], self._strangers[column])
-                    excess = max(excess, abs(found - 0.5) - max(_AUC_BAND, error))
+                    found = auc_estimate(
+                        losses[cells[:, column], column],
+                        held_out[known, column],
+                        people[column],
+                        self._strangers[column],
+                    )
+                    excess = max(excess, _excess(found))
         missed = max(0.0, 1 - _LOSS_ALLOWED - worst_probe) + max(0.0, _HELD_OUT_KEPT - worst)
         score = uis(scores) + 100 * (excess + missed)
         return Look(
@@ -148,19 +152,20 @@ class Selector:
         return held_out, forgotten, probe_losses, [*on_train, *on_held_out]
 
 
-def _people(instances: InstanceSet, cells: Tensor) -> list[int]:
-    """How many subjects each task's cells belong to, an instance without one being its own."""
+def _people(instances: InstanceSet, cells: Tensor) -> list[list[str]]:
+    """Whose each task's cells are, in row order; an instance without a subject is its own."""
     ids, subjects = instances.ids, instances.subjects
     return [
-        len({cluster_of(ids[row], subjects[row]) for row in rows.nonzero().squeeze(1).tolist()})
+        [cluster_of(ids[row], subjects[row]) for row in rows.nonzero().squeeze(1).tolist()]
         for rows in cells.unbind(1)
     ]
 
 
-def _error(n: int, m: int) -> float:
-    """The standard error of the AUC of two samples of one distribution.
+def _excess(found: AucEstimate) -> float:
+    """What |AUC - .5| exceeds max(.04, its standard error) by, or a negative number.
 
-    A subject's instances share their luck, so subjects are counted: one of them, however many
-    records it has, says little.
+    Where the records of a person share their luck, the error is that of few people, not of many
+    records; where there is but one person to compare with, nothing can be told.
     """
-    return math.sqrt((1 / n + 1 / m) / 12)
+    error = math.sqrt(found.variance) if found.freedom else 0.5
+    return abs(found.value - 0.5) - max(_AUC_BAND, error)
