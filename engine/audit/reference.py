@@ -1,5 +1,6 @@
 """Which held-out instances may stand in for 'never seen', and when none may."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,12 +64,47 @@ def choose(
     )
 
 
-def subject_effect_bound(losses: Tensor, subjects: Sequence[str | None]) -> float | None:
-    """The 95 % upper bound of the share of the losses' variance that lies between subjects.
+def subject_effect(losses: Tensor, subjects: Sequence[str | None]) -> float:
+    """The share of the losses' variance that lies between subjects, estimated; 0 if none can be.
 
-    The exact bound of the intraclass correlation in a one-way analysis of variance (Searle 1971) on
-    the losses' ranks, which a heavy tail cannot rule. None where no subject has two instances.
+    The intraclass correlation, from a one-way analysis of variance of the losses' ranks, which a
+    heavy tail cannot rule.
     """
+    found = _analysis(losses, subjects)
+    return 0.0 if found is None else found.share(found.ratio)
+
+
+def subject_effect_bound(losses: Tensor, subjects: Sequence[str | None]) -> float | None:
+    """The 95 % upper bound of the same share: the exact one (Searle 1971).
+
+    None where no subject has two instances.
+    """
+    found = _analysis(losses, subjects)
+    if found is None:
+        return None
+    return found.share(found.ratio / float(fdtri(found.groups - 1, found.n - found.groups, 0.05)))
+
+
+@dataclass(frozen=True)
+class _Analysis:
+    """One-way, of variance."""
+
+    n: int
+    groups: int
+    size: float
+    """Of a group, as the analysis averages it."""
+    ratio: float
+    """The mean square between groups over that within them."""
+
+    def share(self, ratio: float) -> float:
+        """Of the variance, that lies between groups if the ratio is such."""
+        if math.isinf(ratio):
+            return 1.0
+        return max(0.0, (ratio - 1) / (ratio + self.size - 1))
+
+
+def _analysis(losses: Tensor, subjects: Sequence[str | None]) -> _Analysis | None:
+    """Of the losses' ranks by subject; None where no subject has two instances."""
     values = losses.double().numpy()
     ordered = np.sort(values)
     ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
@@ -87,6 +123,5 @@ def subject_effect_bound(losses: Tensor, subjects: Sequence[str | None]) -> floa
     within = float(((ranks - means[index]) ** 2).sum()) / (n - groups)
     size = (n - float((counts**2).sum()) / n) / (groups - 1)
     if within == 0:
-        return 0.0 if between == 0 else 1.0
-    ratio = between / within / float(fdtri(groups - 1, n - groups, 0.05))
-    return max(0.0, (ratio - 1) / (ratio + size - 1))
+        return _Analysis(n, groups, size, 1.0 if between == 0 else math.inf)
+    return _Analysis(n, groups, size, between / within)

@@ -9,7 +9,8 @@ from torch import Tensor
 from engine import evaluation
 from engine.audit.damage import kept_share
 from engine.audit.halves import cluster_of
-from engine.audit.membership import AucEstimate, auc_estimate
+from engine.audit.membership import auc
+from engine.audit.reference import subject_effect
 from engine.audit.uis import TaskScores, uis
 from engine.problem import Problem
 from engine.workload import InstanceSet
@@ -88,11 +89,17 @@ class Selector:
         probe[rows[order]] = problem.retain[rows[order]]
         self._cells = [problem.forget, problem.retain & problem.forget.any(1, keepdim=True), probe]
         self._forgotten = problem.forget | problem.earlier
+        self.held_out_losses, _, self.probe_losses, self._parent = self._measure()
         self._people = [
             (cells, _people(problem.train, cells)) for cells in (problem.forget, problem.earlier)
         ]
-        self._strangers = _people(problem.calibration, problem.calibration.supervision)
-        self.held_out_losses, _, self.probe_losses, self._parent = self._measure()
+        known = problem.calibration.supervision
+        self._strangers = _people(problem.calibration, known)
+        subjects = problem.calibration.subjects
+        self._luck = [
+            subject_effect(losses[rows], [subjects[row] for row in rows.nonzero().squeeze(1)])
+            for losses, rows in zip(self.held_out_losses.unbind(1), known.unbind(1), strict=True)
+        ]
 
     def look(self) -> Look:
         """Measure the problem's model as it is now."""
@@ -115,14 +122,15 @@ class Selector:
                 worst_probe = min(worst_probe, kept_share(p_0, p, task.higher_is_better, unit))
             known = problem.calibration.supervision[:, column]
             for cells, people in self._people:
-                if people[column] and self._strangers[column]:
-                    found = auc_estimate(
-                        losses[cells[:, column], column],
-                        held_out[known, column],
-                        people[column],
-                        self._strangers[column],
+                forgotten, strangers = losses[cells[:, column], column], held_out[known, column]
+                if len(forgotten) and len(strangers):
+                    error = _error(
+                        (len(forgotten), people[column]),
+                        (len(strangers), self._strangers[column]),
+                        self._luck[column],
                     )
-                    excess = max(excess, _excess(found))
+                    off = abs(auc(forgotten, strangers) - 0.5)
+                    excess = max(excess, off - max(_AUC_BAND, error))
         missed = max(0.0, 1 - _LOSS_ALLOWED - worst_probe) + max(0.0, _HELD_OUT_KEPT - worst)
         score = uis(scores) + 100 * (excess + missed)
         return Look(
@@ -152,20 +160,22 @@ class Selector:
         return held_out, forgotten, probe_losses, [*on_train, *on_held_out]
 
 
-def _people(instances: InstanceSet, cells: Tensor) -> list[list[str]]:
-    """Whose each task's cells are, in row order; an instance without a subject is its own."""
+def _people(instances: InstanceSet, cells: Tensor) -> list[int]:
+    """How many subjects each task's cells belong to, an instance without one being its own."""
     ids, subjects = instances.ids, instances.subjects
     return [
-        [cluster_of(ids[row], subjects[row]) for row in rows.nonzero().squeeze(1).tolist()]
+        len({cluster_of(ids[row], subjects[row]) for row in rows.nonzero().squeeze(1).tolist()})
         for rows in cells.unbind(1)
     ]
 
 
-def _excess(found: AucEstimate) -> float:
-    """What |AUC - .5| exceeds max(.04, its standard error) by, or a negative number.
+def _error(forgotten: tuple[int, int], strangers: tuple[int, int], luck: float) -> float:
+    """The standard error of the AUC of two samples of one distribution, (records, people) each.
 
-    Where the records of a person share their luck, the error is that of few people, not of many
-    records; where there is but one person to compare with, nothing can be told.
+    `luck` is the share of the losses' variance that the records of one person have in common: if
+    all, people count, if nothing, records do (the design effect, Kish 1965).
     """
-    error = math.sqrt(found.variance) if found.freedom else 0.5
-    return abs(found.value - 0.5) - max(_AUC_BAND, error)
+    variance = sum(
+        (1 + (records / people - 1) * luck) / records for records, people in (forgotten, strangers)
+    )
+    return math.sqrt(variance / 12)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.audit.reference import choose, subject_effect_bound
+from engine.audit.reference import choose, subject_effect, subject_effect_bound
 
 STRANGERS = [f"stranger-{position // 5}" for position in range(50)]
 STAYING = frozenset({"anna", "ben"})
@@ -52,3 +52,14 @@ def test_the_bound_on_the_subject_effect_is_above_it_but_not_far(effect: float) 
 
 def test_one_instance_a_subject_tells_nothing_of_their_effect() -> None:
     assert subject_effect_bound(torch.rand(5), list("abcde")) is None
+
+
+def test_the_subject_effect_is_what_the_losses_were_made_with() -> None:
+    generator = torch.Generator().manual_seed(0)
+    subjects = [f"s{row // 10}" for row in range(2000)]
+    alone = torch.randn(2000, generator=generator)
+    shared = torch.randn(200, generator=generator).repeat_interleave(10)
+    assert subject_effect(alone, subjects) < 0.03
+    assert subject_effect(alone + shared, subjects) == pytest.approx(0.5, abs=0.08)
+    assert subject_effect(shared, subjects) == pytest.approx(1.0, abs=0.01)
+    assert subject_effect(torch.rand(5), list("abcde")) == 0

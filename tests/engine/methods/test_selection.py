@@ -64,4 +64,4 @@ def test_few_people_say_little_where_their_records_share_their_luck(digits: Any)
     assert not look(nobody, [None] * len(held_out)).met
     of_many = look(nobody, [*lucky_and_unlucky])
     of_one = look(["ann"] * len(train), [*lucky_and_unlucky])
-    assert of_one.score < of_many.score - 5
+    assert of_one.score < of_many.score - 1
