@@ -65,8 +65,9 @@ def test_two_processes_find_what_one_finds(digits: Any, tmp_path: Path) -> None:
     for name, expected in alone["tensors"].items():
         moved = (expected - parent[name]).norm()
         assert moved > 0
-        # Sums in another order round otherwise, and steps carry that on.
-        assert (together["tensors"][name] - expected).norm() < 0.01 * moved, name
+        # Sums in another order round otherwise, and steps carry that on; the last bit that is kept
+        # of a change, which may go either way by it, is up to 1/64 of the change.
+        assert (together["tensors"][name] - expected).norm() < 0.03 * moved, name
     before, after = alone["audit"], together["audit"]
     assert after["uis_after"] == pytest.approx(before["uis_after"], abs=1.5)
     # The first process alone tells how far the job is.
