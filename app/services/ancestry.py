@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.attempts import IN_WORK, requests_of
-from app.services.cells import CHUNK, forgotten_in, instance_ids_of, lineage
+from app.services.cells import CHUNK, forgotten_in, instances_of_each, lineage
 from app.states import RequestState, VersionState
 from app.tables import Instance, Job, Version
 
@@ -48,11 +48,13 @@ def ancestor_of(session: Session, job: Job, parent: Version) -> Version | None:
 
 def _asked(session: Session, job: Job) -> Set[Cell]:
     """What the job's requests name."""
+    requests = requests_of(session, job, (RequestState.QUEUED, *IN_WORK))
+    tasks = {request.id: request.tasks for request in requests}
     return {
-        (instance_id, task)
-        for request in requests_of(session, job, (RequestState.QUEUED, *IN_WORK))
-        for instance_id in instance_ids_of(session, request.id)
-        for task in request.tasks
+        (one.instance_id, task)
+        for request_id, named in instances_of_each(session, list(tasks))
+        for one in named
+        for task in tasks[request_id]
     }
 
 

@@ -140,24 +140,6 @@ def manifest_lines(session: Session, version_id: str) -> Iterator[ManifestEntry]
             session.expunge(instance)
 
 
-def cells_of(session: Session, request: DeletionRequest) -> Iterator[tuple[Instance, str]]:
-    """Every (instance, task) that a request names and that was taught, in manifest order.
-
-    Streamed: a request may name a million instances.
-    """
-    wanted = set(request.tasks)
-    rows = (
-        select(Instance)
-        .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
-        .where(RequestInstance.request_id == request.id)
-        .order_by(Instance.pk)
-    )
-    for instance in session.scalars(rows.execution_options(yield_per=CHUNK)):
-        for task in instance.tasks:
-            if task in wanted:
-                yield instance, task
-
-
 class Named(NamedTuple):
     """An instance that a request names."""
 
@@ -193,7 +175,7 @@ def instances_of_each(
 def cells_of_each(
     session: Session, requests: Sequence[DeletionRequest]
 ) -> Iterator[tuple[DeletionRequest, Iterator[tuple[Named, str]]]]:
-    """The same as (instance, task) that was taught and is asked for, as `cells_of` has them."""
+    """The same as every (instance, task) that was taught and is asked for."""
     by_id = {request.id: request for request in requests}
     for request_id, named in instances_of_each(session, list(by_id)):
         request = by_id[request_id]
@@ -204,51 +186,54 @@ def cells_of_each(
         )
 
 
+def cells_of(session: Session, request: DeletionRequest) -> Iterator[tuple[Named, str]]:
+    """Those of one request, in manifest order.
+
+    Streamed: a request may name a million instances.
+    """
+    for _, cells in cells_of_each(session, [request]):
+        yield from cells
+
+
 class CellCounts(NamedTuple):
     """How much a request names."""
 
     instances: int
-    taught: Mapping[str, int]
+    taught: Counter[str]
     """Of these, by task of the request, those that were to teach it."""
-    forgotten: Mapping[str, int]
+    forgotten: Counter[str]
     """Of those, by task, those that a version has forgotten."""
 
 
 def cell_counts(
-    session: Session, request_id: str, tasks: Sequence[str], version_id: str
-) -> CellCounts:
-    """Of the instances that are on record for a request, counted in the database."""
-    named = RequestInstance.request_id == request_id
+    session: Session, tasks_of: Mapping[str, set[str]], version: Version
+) -> dict[str, CellCounts]:
+    """By request: of the instances on record for it, and its tasks, counted in the database."""
+    named = RequestInstance.request_id.in_(tasks_of)
+    found = {request_id: CellCounts(0, Counter(), Counter()) for request_id in tasks_of}
     groups = session.execute(
-        select(Instance.tasks, func.count())
-        .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
+        select(RequestInstance.request_id, Instance.tasks, func.count())
+        .join(Instance, Instance.pk == RequestInstance.instance_pk)
         .where(named)
-        .group_by(Instance.tasks)
+        .group_by(RequestInstance.request_id, Instance.tasks)
     )
-    instances, taught = 0, Counter[str]()
-    for teaches, count in groups:
-        instances += count
-        taught.update(dict.fromkeys(set(tasks).intersection(teaches), count))
-    gone = forgotten_in(session, version_id).where(ForgottenCell.task.in_(tasks)).subquery()
+    for request_id, teaches, count in groups:
+        so_far = found[request_id]
+        so_far.taught.update(dict.fromkeys(tasks_of[request_id].intersection(teaches), count))
+        found[request_id] = so_far._replace(instances=so_far.instances + count)
+    if version.parent_id is None:  # a root has forgotten nothing
+        return found
+    gone = forgotten_in(session, version.id).subquery()
     forgotten = session.execute(
-        select(gone.c.task, func.count())
+        select(RequestInstance.request_id, gone.c.task, func.count())
         .join(RequestInstance, RequestInstance.instance_pk == gone.c.instance_pk)
         .where(named)
-        .group_by(gone.c.task)
+        .group_by(RequestInstance.request_id, gone.c.task)
     )
-    return CellCounts(instances, taught, dict(forgotten.all()))
-
-
-def instance_ids_of(session: Session, request_id: str) -> list[str]:
-    """The ids of a request's instances, in manifest order."""
-    return list(
-        session.scalars(
-            select(Instance.instance_id)
-            .join(RequestInstance, RequestInstance.instance_pk == Instance.pk)
-            .where(RequestInstance.request_id == request_id)
-            .order_by(Instance.pk)
-        )
-    )
+    for request_id, task, count in forgotten:
+        if task in tasks_of[request_id]:
+            found[request_id].forgotten[task] = count
+    return found
 
 
 def with_cells_left(
@@ -258,26 +243,12 @@ def with_cells_left(
     left: set[str] = set()
     for start in range(0, len(requests), _TOGETHER):
         some = {request.id: set(request.tasks) for request in requests[start : start + _TOGETHER]}
-        cells = Counter[str]()
-        groups = session.execute(
-            select(RequestInstance.request_id, Instance.tasks, func.count())
-            .join(Instance, Instance.pk == RequestInstance.instance_pk)
-            .where(RequestInstance.request_id.in_(some))
-            .group_by(RequestInstance.request_id, Instance.tasks)
+        counts = cell_counts(session, some, version)
+        left.update(
+            request_id
+            for request_id, cells in counts.items()
+            if cells.taught.total() > cells.forgotten.total()
         )
-        for request_id, teaches, count in groups:
-            cells[request_id] += count * len(some[request_id].intersection(teaches))
-        if version.parent_id is not None:  # a root has forgotten nothing
-            gone = forgotten_in(session, version.id).subquery()
-            forgotten = session.execute(
-                select(RequestInstance.request_id, gone.c.task, func.count())
-                .join(RequestInstance, RequestInstance.instance_pk == gone.c.instance_pk)
-                .where(RequestInstance.request_id.in_(some))
-                .group_by(RequestInstance.request_id, gone.c.task)
-            )
-            for request_id, task, count in forgotten:
-                cells[request_id] -= count * (task in some[request_id])
-        left.update(request_id for request_id, count in cells.items() if count)
     return left
 
 

@@ -100,7 +100,7 @@ def receive(
     session.add(request)
     session.flush()
     _name(session, request, located.keys)
-    counts = cell_counts(session, request.id, target.tasks, target.version.id)
+    counts = cell_counts(session, {request.id: set(target.tasks)}, target.version)[request.id]
     request.instance_count = counts.instances
     decide(session, request, Found(target, *counts, unknown=located.unknown), actor)
     return request

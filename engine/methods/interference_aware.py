@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import JsonValue
+from torch import Tensor
 
 from engine.errors import Diverged
 from engine.gradients import assign, flatten
@@ -130,10 +131,11 @@ class _Run:
             if sound and self.step % self.settings.check_every and self.step < self.steps:
                 continue
             look = group.agreed(self._look) if sound else None
+            weights = flatten(self.weights)
             if look is not None:
-                self._consider(look)
+                self._consider(look, weights)
             if look is not None and look.intact:
-                self._accept(look)
+                self._accept(look, weights)
             else:
                 self._roll_back(finite=look is not None)
                 if self.rollbacks > _MAX_ROLLBACKS:
@@ -159,9 +161,9 @@ class _Run:
         except Diverged:
             return None
 
-    def _accept(self, look: Look) -> None:
-        """Go on from these weights."""
-        self.safe = flatten(self.weights)
+    def _accept(self, look: Look, weights: Tensor) -> None:
+        """Go on from the weights [D] that were looked at."""
+        self.safe = weights
         spent = self.repair.adapt(look.probe_kept, look.probe_losses, self.selector.probe_losses)
         # To do no harm comes before to forget.
         self.constraints.limit(1 / _CEILING_RATE if spent else _CEILING_RATE)
@@ -169,11 +171,11 @@ class _Run:
         if look.probe_kept >= _UNHARMED:
             self.rate = min(_RECOVERY * self.rate, self.settings.learning_rate)
 
-    def _consider(self, look: Look) -> None:
-        """Weights are a candidate in the second half of a round, and the last resort if harmful."""
+    def _consider(self, look: Look, weights: Tensor) -> None:
+        """Weights [D] are a candidate late in a round, and the last resort where they harm."""
         late = 2 * self.step >= self.steps
         if late or not look.intact:
-            candidate = Candidate.seen(look, flatten(self.weights))
+            candidate = Candidate.seen(look, weights)
             if self.chosen is None or candidate.beats(self.chosen):
                 self.chosen = candidate
 
